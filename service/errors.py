@@ -1,0 +1,29 @@
+"""The one error that a provider's answer can end in, named by its fault."""
+
+from __future__ import annotations
+
+from service.events import ErrorCode
+
+__all__ = ["ProviderError"]
+
+
+class ProviderError(Exception):
+    """A provider did not give a whole answer.
+
+    The message is for people: one sentence without keys or addresses. What arrived before stays.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code: ErrorCode = code
+        self.retryable = retryable
+        """The provider, or the kind of fault, says that the same request may work later."""
+        self.retry_after = retry_after
+        """Seconds that the provider asked us to wait; null when it did not say."""

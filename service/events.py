@@ -1,0 +1,169 @@
+"""What can be said about an answer: frozen values, one small union.
+
+A value is written to the wire as it stands: the order of its fields is the order of the JSON
+object, and `msgspec.json.encode` makes the one line that a client parses. Times are milliseconds
+by the service's clock, counted from the moment at which the model's task began; sizes are tokens;
+money is US dollars.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, get_args
+
+from msgspec import UNSET, Struct, UnsetType
+
+__all__ = [
+    "ERROR_CODES",
+    "Chunk",
+    "Complete",
+    "Done",
+    "ErrorChunk",
+    "ErrorCode",
+    "Event",
+    "Metadata",
+    "Reasoning",
+    "Start",
+    "Timings",
+    "Usage",
+]
+
+ErrorCode: TypeAlias = Literal[
+    "connect_error",
+    "connect_timeout",
+    "tls_error",
+    "first_token_timeout",
+    "idle_timeout",
+    "total_timeout",
+    "rate_limited",
+    "unauthorized",
+    "payment_required",
+    "model_not_found",
+    "bad_request",
+    "overloaded",
+    "provider_error",
+    "truncated",
+    "empty_response",
+    "not_event_stream",
+    "protocol_error",
+    "frame_too_large",
+    "upstream_disconnected",
+    "content_filtered",
+    "cancelled",
+    "server_shutdown",
+    "internal_error",
+]
+ERROR_CODES: frozenset[str] = frozenset(get_args(ErrorCode))
+
+
+class Start(Struct, frozen=True, kw_only=True):
+    """A model's request is about to be sent; one per model, in the order asked for."""
+
+    model: str
+    type: Literal["start"] = "start"
+    provider: str
+    parameters: dict[str, Any]
+    """What is really sent to the provider besides the messages; nothing is added in secret."""
+    simulated: bool | UnsetType = UNSET
+    """True when the answer is made up by the simulator; absent otherwise."""
+
+
+class Chunk(Struct, frozen=True, kw_only=True):
+    """A piece of a model's answer, exactly as the provider sent it."""
+
+    model: str
+    type: Literal["chunk"] = "chunk"
+    content: str
+
+
+class Reasoning(Struct, frozen=True, kw_only=True):
+    """A piece of a model's separable thinking; never part of its answer."""
+
+    model: str
+    type: Literal["reasoning"] = "reasoning"
+    content: str
+
+
+class ErrorChunk(Struct, frozen=True, kw_only=True):
+    """A failure in words, where clients that know only chunks will see it."""
+
+    model: str
+    type: Literal["chunk"] = "chunk"
+    content: str
+    """Begins with ``Error: ``; never holds a key."""
+    error: Literal[True] = True
+
+
+class Timings(Struct, frozen=True, kw_only=True):
+    """When a model's answer got how far, in milliseconds since its task began; null: never."""
+
+    queue_ms: float
+    connect_ms: float | None
+    """The connection to the provider was there and the request began to leave."""
+    first_byte_ms: float | None
+    """The provider's response headers had arrived."""
+    first_token_ms: float | None
+    """The first text of the answer itself had arrived; reasoning does not count."""
+    duration_ms: float
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Tokens that an answer took."""
+
+    input_tokens: int
+    output_tokens: int
+    """All tokens that the model wrote, the reasoning among them."""
+    reasoning_tokens: int
+    estimated: bool
+    """True when the provider did not report, and four characters were taken for a token."""
+
+
+class Done(Struct, frozen=True, kw_only=True):
+    """The end of a model's answer: exactly one per model, after its last chunk."""
+
+    model: str
+    type: Literal["done"] = "done"
+    error: bool
+    code: ErrorCode | None
+    finish_reason: str | None
+    """The provider's own word for why it stopped; null when it gave none."""
+    timings: Timings
+    usage: Usage | None
+    """Null when the request never reached the provider."""
+    cost_usd: float | None
+    """Null when no price is known."""
+    chunks: int
+    attempts: int
+
+
+class Metadata(Struct, frozen=True, kw_only=True):
+    """What a whole comparison came to."""
+
+    input_length: int
+    """Characters of the question."""
+    models_requested: int
+    models_successful: int
+    models_failed: int
+    timestamp: str
+    """When the comparison ended; ISO 8601 with offset."""
+    processing_time_ms: int
+    conversation_message_count: int
+    is_extended_interaction: bool
+    """More than ten turns of history came with the question."""
+    comparison_id: str
+    usage: Usage
+    cost_usd: float | None
+    """Null when the price of any of the answers is not known."""
+    slowest_model_ms: float
+    sum_of_models_ms: float
+    speedup: float
+    """The models' durations added up, divided by the wall clock."""
+
+
+class Complete(Struct, frozen=True, kw_only=True):
+    """The end of a comparison: exactly one, last."""
+
+    type: Literal["complete"] = "complete"
+    metadata: Metadata
+
+
+Event: TypeAlias = Start | Chunk | Reasoning | ErrorChunk | Done | Complete
