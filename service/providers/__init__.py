@@ -1,0 +1,88 @@
+"""Providers: one file per wire dialect, each a pure decoder and one call; and the roster.
+
+A provider pushes what it hears into a `Sink`, and returns when the answer is whole. Pushing costs
+two scheduler steps a token where a pulled generator takes five, leaves nothing to finalise, and
+lets the clocks stop exactly where back-pressure blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from service.events import Usage
+
+__all__ = ["Ending", "Message", "Prompt", "Provider", "Sink"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """What one model is asked."""
+
+    model: str
+    """The model's name as its provider knows it."""
+    messages: tuple[Message, ...]
+    max_tokens: int
+    temperature: float | None = None
+    top_p: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a whole answer ended."""
+
+    finish_reason: str | None
+    """None: the provider closed the stream with its own marker, but gave no reason."""
+    usage: Usage | None = None
+    cost_usd: float | None = None
+
+
+class Sink(Protocol):
+    """Where a provider tells what it hears of one answer."""
+
+    def connected(self) -> None:
+        """The connection is there and the request begins to leave."""
+
+    def first_byte(self) -> None:
+        """The response's headers have arrived."""
+
+    def alive(self) -> None:
+        """Something arrived that is no token, such as a comment."""
+
+    async def text(self, content: str) -> None:
+        """Hand on a piece of the answer; blocks while the client does not read."""
+
+    async def reasoning(self, content: str) -> None:
+        """Hand on a piece of the thinking; blocks while the client does not read."""
+
+
+class Provider(Protocol):
+    """Whoever answers prompts."""
+
+    @property
+    def name(self) -> str:
+        """The name under which it is configured."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its answers are made up by the simulator."""
+
+    def parameters(self, prompt: Prompt) -> Mapping[str, Any]:
+        """What `stream` would send for this prompt besides model and messages."""
+
+    async def stream(self, prompt: Prompt, sink: Sink) -> Ending:
+        """Ask, and push the answer into `sink` as it comes.
+
+        Returns when the answer is whole; raises `ProviderError` when it is not. Every exit,
+        cancellation included, leaves no request running. It has no clock of its own: the
+        caller's cancel scopes are the clocks.
+        """

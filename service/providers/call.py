@@ -1,0 +1,206 @@
+"""One call to a provider over HTTP, the same for every dialect.
+
+A dialect is pure: it makes a request from a prompt, and an answer from bytes. This file does the
+I/O between the two, and decides by status and media type what the bytes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+import trio
+
+from service.errors import ProviderError
+from service.providers import Ending, Prompt, Sink
+from service.redaction import presentable
+from service.upstream import Client, Reply
+
+__all__ = ["Delta", "Dialect", "HTTPProvider", "Reading", "Request"]
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+ERROR_BODY_BYTES = 64 * 1024
+ERROR_BODY_SECONDS = 5
+"""What an error's body may cost us: it is read for one sentence."""
+WHOLE_ANSWER_BYTES = 8 * 1024 * 1024
+"""A whole answer in one JSON object; the longest answers of the models have about 0.5 MiB."""
+AFTER_THE_MARKER_SECONDS = 0.02
+"""How long the end of the body may lag behind the terminal marker before the connection is
+closed instead of kept: the last chunk of a well-kept server is in the same packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a dialect wants sent."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of text that an answer grew by."""
+
+    text: str = ""
+    reasoning: str = ""
+
+
+class Reading(Protocol):
+    """One answer being read; pure: bytes in, pieces of text out."""
+
+    @property
+    def marked_done(self) -> bool:
+        """The provider's terminal marker has come; nothing after it counts."""
+
+    @property
+    def finished(self) -> bool:
+        """Nothing of the answer is missing any more, marker or not."""
+
+    def feed(self, data: bytes) -> Iterable[Delta]:
+        """The pieces in these bytes; lazy, and to be exhausted. Raises `ProviderError`."""
+
+    def flush(self) -> Iterable[Delta]:
+        """The pieces in what stood without its end when the body ended."""
+
+    def whole(self, body: bytes) -> Iterable[Delta]:
+        """The pieces of an answer that came as one JSON object. Raises `ProviderError`."""
+
+    def ending(self) -> Ending:
+        """How it ended; raises `ProviderError` when it was not whole."""
+
+
+class Dialect(Protocol):
+    """A provider's wire format."""
+
+    def parameters(self, prompt: Prompt) -> Mapping[str, Any]:
+        """What `request` would send for this prompt besides model and messages."""
+
+    def request(self, prompt: Prompt) -> Request:
+        """The HTTP request of a prompt."""
+
+    def reading(self) -> Reading:
+        """A fresh reading, for one answer."""
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """What a status other than 200 means."""
+
+
+class HTTPProvider:
+    """A provider that is reached over HTTP.
+
+    `secret` is cut out of every word that the provider says.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dialect: Dialect,
+        client: Client,
+        *,
+        secret: str | None = None,
+        simulated: bool = False,
+    ) -> None:
+        self.name = name
+        self.simulated = simulated
+        self._dialect = dialect
+        self._client = client
+        self._secret = secret
+
+    def parameters(self, prompt: Prompt) -> Mapping[str, Any]:
+        """What is sent besides model and messages."""
+        return self._dialect.parameters(prompt)
+
+    async def stream(self, prompt: Prompt, sink: Sink) -> Ending:
+        """Ask, and push the answer into `sink`; see `Provider.stream`."""
+        request = self._dialect.request(prompt)
+        try:
+            async with self._client.post(
+                request.url,
+                headers=request.headers,
+                body=request.body,
+                on_connected=sink.connected,
+            ) as reply:
+                sink.first_byte()
+                return await self._read(reply, sink)
+        except ProviderError as error:
+            raise self._presentable(error) from error
+
+    async def _read(self, reply: Reply, sink: Sink) -> Ending:
+        if reply.status == 204:
+            raise ProviderError("empty_response", "The provider answered without any content.")
+        if reply.status != 200:
+            raise await self._refusal(reply)
+        if reply.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise ProviderError(
+                "protocol_error", "The provider compressed its answer though asked not to."
+            )
+        reading = self._dialect.reading()
+        match reply.media_type:
+            case "text/event-stream" | "":
+                await self._read_stream(reply, reading, sink)
+            case "application/json":
+                await self._read_whole(reply, reading, sink)
+            case media_type:
+                start = await self._start_of_body(reply)
+                log.warning("not an event stream", provider=self.name, type=media_type, body=start)
+                raise ProviderError(
+                    "not_event_stream",
+                    f"The provider answered with {media_type} instead of an event stream.",
+                )
+        return reading.ending()
+
+    async def _read_stream(self, reply: Reply, reading: Reading, sink: Sink) -> None:
+        try:
+            async with reply.chunks() as chunks:
+                async for chunk in chunks:
+                    sink.alive()
+                    for delta in reading.feed(chunk):
+                        await _hand_on(delta, sink)
+                    if reading.marked_done:
+                        with trio.move_on_after(AFTER_THE_MARKER_SECONDS):
+                            await anext(chunks, None)
+                        return
+        except ProviderError as error:
+            # What is missing then is at most the accounting behind a whole answer.
+            if not (error.code == "upstream_disconnected" and reading.finished):
+                raise
+        for delta in reading.flush():
+            await _hand_on(delta, sink)
+        log.debug("no terminal marker", provider=self.name, missing_done=True)
+
+    async def _read_whole(self, reply: Reply, reading: Reading, sink: Sink) -> None:
+        body = await reply.read(WHOLE_ANSWER_BYTES)
+        log.debug("answer came whole, not as a stream", provider=self.name, streamed=False)
+        for delta in reading.whole(body):
+            await _hand_on(delta, sink)
+
+    async def _refusal(self, reply: Reply) -> ProviderError:
+        body = b""
+        with trio.move_on_after(ERROR_BODY_SECONDS):
+            body = await reply.read(ERROR_BODY_BYTES)
+        return self._dialect.refusal(reply.status, reply.headers, body)
+
+    async def _start_of_body(self, reply: Reply) -> str:
+        body = b""
+        with trio.move_on_after(ERROR_BODY_SECONDS):
+            body = await reply.read(ERROR_BODY_BYTES)
+        return presentable(body.decode(errors="replace"), secret=self._secret, limit=200)
+
+    def _presentable(self, error: ProviderError) -> ProviderError:
+        return ProviderError(
+            error.code,
+            presentable(str(error), secret=self._secret),
+            retryable=error.retryable,
+            retry_after=error.retry_after,
+        )
+
+
+async def _hand_on(delta: Delta, sink: Sink) -> None:
+    if delta.reasoning:
+        await sink.reasoning(delta.reasoning)
+    if delta.text:
+        await sink.text(delta.text)

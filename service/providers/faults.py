@@ -1,0 +1,140 @@
+"""What a provider's refusal means: from its status, its error object and its headers to our codes.
+
+The names of `error_type` are those of OpenRouter's documentation ("Errors"); OpenAI and the
+servers that imitate it say the same things in `type` or `code`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from service.errors import ProviderError
+from service.events import ErrorCode
+from service.providers.loose_json import loads
+
+__all__ = ["classify", "mapping", "refusal", "retry_after_seconds"]
+
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds; a provider that asks for more is not waited for anyway."""
+
+BY_STATUS: dict[int, ErrorCode] = {
+    400: "bad_request",
+    401: "unauthorized",
+    402: "payment_required",
+    403: "unauthorized",
+    404: "model_not_found",
+    413: "bad_request",
+    422: "bad_request",
+    429: "rate_limited",
+    503: "overloaded",
+    529: "overloaded",
+}
+BY_TYPE: dict[str, ErrorCode] = {
+    "authentication_error": "unauthorized",
+    "content_policy_violation": "content_filtered",
+    "context_length_exceeded": "bad_request",
+    "insufficient_quota": "payment_required",
+    "invalid_api_key": "unauthorized",
+    "invalid_request_error": "bad_request",
+    "model_not_found": "model_not_found",
+    "overloaded_error": "overloaded",
+    "payment_required": "payment_required",
+    "permission_denied": "unauthorized",
+    "provider_overloaded": "overloaded",
+    "provider_unavailable": "overloaded",
+    "rate_limit_error": "rate_limited",
+    "rate_limit_exceeded": "rate_limited",
+    "server_error": "provider_error",
+    "timeout": "provider_error",
+}
+RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 529})
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+    """What an HTTP response other than 200 means; its body may be JSON, HTML or nothing."""
+    retry_after = retry_after_seconds(headers.get("retry-after"))
+    if 300 <= status < 400:
+        return ProviderError(
+            "protocol_error", "The provider redirects; the service does not follow."
+        )
+    answer = mapping(loads(body))
+    return classify(answer.get("error") or answer, status=status, retry_after=retry_after)
+
+
+def classify(
+    error: object, *, status: int | None = None, retry_after: float | None = None
+) -> ProviderError:
+    """What an error object means: the value of `error`, in a body or in the middle of a stream."""
+    details = mapping(error)
+    metadata = mapping(details.get("metadata"))
+    availability = mapping(details.get("availability"))
+    if status is None:
+        status = _status_of(details)
+    message = error if isinstance(error, str) else details.get("message")
+    words = message if isinstance(message, str) and message.strip() else _by_default(status)
+    code = _code_of(status, metadata, details, words)
+    if retry_after is None:
+        retry_after = retry_after_seconds(str(availability.get("retry_after", "")))
+    retryable = availability.get("retryable")
+    if not isinstance(retryable, bool):
+        # 402 with a time to wait is a budget in flight, not an empty purse.
+        retryable = status in RETRYABLE_STATUSES or (status == 402 and retry_after is not None)
+        retryable = retryable or code in ("rate_limited", "overloaded")
+    return ProviderError(code, words, retryable=retryable, retry_after=retry_after)
+
+
+def retry_after_seconds(value: str | None) -> float | None:
+    """The seconds of a `Retry-After` (RFC 9110, 10.2.3: seconds or a date); None for nonsense."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        seconds = max(0.0, (date - datetime.now(UTC)).total_seconds())
+    if not seconds >= 0:
+        return None
+    return min(seconds, LONGEST_RETRY_AFTER)
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _status_of(details: Mapping[str, Any]) -> int | None:
+    for key in ("code", "status"):
+        value = details.get(key)
+        if isinstance(value, str) and value.isdecimal() and len(value) == 3:
+            return int(value)
+        if isinstance(value, int):
+            return value
+    return None
+
+
+def _code_of(
+    status: int | None, metadata: Mapping[str, Any], details: Mapping[str, Any], words: str
+) -> ErrorCode:
+    # From the most exact to the vaguest. OpenRouter says 400 to an unknown model.
+    if "not a valid model" in words.lower():
+        return "model_not_found"
+    for name in (metadata.get("error_type"), details.get("code"), details.get("type")):
+        if isinstance(name, str) and name in BY_TYPE:
+            if name == "invalid_request_error" and status in BY_STATUS:
+                break  # OpenAI's word for every 4xx: the status knows more
+            return BY_TYPE[name]
+    return BY_STATUS.get(status, "provider_error") if status is not None else "provider_error"
+
+
+def _by_default(status: int | None) -> str:
+    if status is None:
+        return "The provider reported an error without saying which."
+    return f"The provider answered with status {status}."

@@ -1,0 +1,244 @@
+"""The OpenAI dialect: chat completions as Server-Sent Events.
+
+Spoken by OpenRouter, OpenAI, vLLM, llama.cpp, LM Studio, Ollama's `/v1`, and our simulator. What
+they really send differs, so the reading is tolerant of shapes and strict about endings:
+
+- a chunk that makes no sense is counted and passed over, up to a bound;
+- text is handed on exactly as it came, in the order in which it came;
+- an answer is whole when a `finish_reason` or the marker `[DONE]` has come. With neither it is
+  `truncated`, however politely the connection was closed. With the marker alone it is whole, and
+  the reason stays unknown (null): never `stop`, which nobody said.
+- an `error` object ends it, also in the middle of a stream that began with 200 (OpenRouter's
+  documentation, "Errors"; there `code` may be a number or a word).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from service.errors import ProviderError
+from service.events import Usage
+from service.eventstream import Decoder, FrameTooLarge
+from service.providers import Ending, Prompt
+from service.providers.call import Delta, Request
+from service.providers.faults import classify, mapping, refusal
+from service.providers.loose_json import loads
+
+__all__ = ["ChatCompletions", "ChatReading", "Flavour"]
+
+MALFORMED_LIMIT = 16
+"""Chunks without sense in one answer; one or two happen, more is another protocol."""
+
+Flavour: TypeAlias = Literal["openrouter", "openai", "compatible"]
+"""Where a server departs from the common denominator:
+`openrouter` reports usage unasked, `openai` wants `max_completion_tokens`."""
+
+
+class ChatCompletions:
+    """The dialect as one server speaks it; see `service.providers.call.Dialect`.
+
+    `attribution` are the headers by which OpenRouter recognises an application.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        flavour: Flavour = "compatible",
+        attribution: Mapping[str, str] | None = None,
+    ) -> None:
+        self._url = f"{base_url.rstrip('/')}/chat/completions"
+        self._flavour = flavour
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream",
+            # Compression would only make chunks wait for each other.
+            "Accept-Encoding": "identity",
+            **(attribution or {}),
+        }
+        if api_key is not None:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+
+    def parameters(self, prompt: Prompt) -> Mapping[str, Any]:
+        """The sampling that was asked for and the bound on tokens; nothing else is sent."""
+        bound = "max_completion_tokens" if self._flavour == "openai" else "max_tokens"
+        parameters: dict[str, Any] = {bound: prompt.max_tokens}
+        if prompt.temperature is not None:
+            parameters["temperature"] = prompt.temperature
+        if prompt.top_p is not None:
+            parameters["top_p"] = prompt.top_p
+        return parameters
+
+    def request(self, prompt: Prompt) -> Request:
+        """One chat completion, streamed, with its usage reported."""
+        body: dict[str, Any] = {
+            "model": prompt.model,
+            "messages": [
+                {"role": message.role, "content": message.content} for message in prompt.messages
+            ],
+            "stream": True,
+            **self.parameters(prompt),
+        }
+        if self._flavour != "openrouter":
+            body["stream_options"] = {"include_usage": True}
+        return Request(self._url, self._headers, msgspec.json.encode(body))
+
+    def reading(self) -> ChatReading:
+        """A reading for one answer."""
+        return ChatReading()
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """What a status other than 200 means."""
+        return refusal(status, headers, body)
+
+
+class ChatReading:
+    """One chat completion being read; see `service.providers.call.Reading`."""
+
+    def __init__(self) -> None:
+        self.marked_done = False
+        self._decoder = Decoder()
+        self._finish_reason: str | None = None
+        self._usage: Usage | None = None
+        self._cost_usd: float | None = None
+        self._wrote = False
+        self._heard = False
+        self._refusal = ""
+        self._malformed = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer's text is whole."""
+        return self.marked_done or self._finish_reason is not None
+
+    def feed(self, data: bytes) -> Iterator[Delta]:
+        """The pieces in these bytes; what comes after the marker is ignored."""
+        try:
+            for event in self._decoder.feed(data):
+                yield from self._event(event.data)
+                if self.marked_done:
+                    return
+        except FrameTooLarge as exc:
+            raise ProviderError(
+                "frame_too_large", "The provider sent an event larger than the service takes."
+            ) from exc
+
+    def flush(self) -> Iterator[Delta]:
+        """The pieces of a last event whose blank line never came, if it is whole JSON."""
+        event = self._decoder.end()
+        if event is not None and (_is_marker(event.data) or loads(event.data) is not None):
+            yield from self._event(event.data)
+
+    def whole(self, body: bytes) -> Iterator[Delta]:
+        """The pieces of an answer that was not streamed."""
+        answer = loads(body)
+        if not isinstance(answer, dict):
+            raise ProviderError("protocol_error", "The provider's answer was no JSON object.")
+        yield from self._chunk(answer)
+
+    def ending(self) -> Ending:
+        """How the answer ended; an answer that is not whole raises `ProviderError`."""
+        if not self.finished:
+            if not self._heard:
+                raise ProviderError("empty_response", "The provider sent an empty answer.")
+            raise ProviderError(
+                "truncated",
+                "The answer broke off: the provider closed it without saying that it was done.",
+                retryable=True,
+            )
+        if self._finish_reason == "content_filter" or (self._refusal and not self._wrote):
+            raise ProviderError(
+                "content_filtered", self._refusal or "The provider's content filter stopped it."
+            )
+        if self._finish_reason == "error":
+            raise ProviderError("provider_error", "The provider failed in the middle of it.")
+        if self._finish_reason is None and not self._wrote:
+            raise ProviderError("empty_response", "The provider ended without any text.")
+        return Ending(finish_reason=self._finish_reason, usage=self._usage, cost_usd=self._cost_usd)
+
+    def _event(self, data: str) -> Iterator[Delta]:
+        self._heard = True
+        if _is_marker(data):
+            self.marked_done = True
+            return
+        chunk = loads(data)
+        if isinstance(chunk, dict):
+            yield from self._chunk(chunk)
+        else:
+            self._count_malformed()
+
+    def _chunk(self, chunk: dict[str, Any]) -> Iterator[Delta]:
+        if chunk.get("error"):
+            raise classify(chunk["error"])
+        usage = mapping(chunk.get("usage"))
+        if usage:
+            self._usage, self._cost_usd = _usage_of(usage)
+        choices = chunk.get("choices")
+        if not isinstance(choices, list):
+            if not usage:
+                self._count_malformed()
+            return
+        for choice in choices:
+            if not isinstance(choice, dict):
+                self._count_malformed()
+            elif choice.get("index") in (0, None):
+                yield from self._choice(choice)
+
+    def _choice(self, choice: dict[str, Any]) -> Iterator[Delta]:
+        # `message` where an answer comes whole. OpenRouter's accounting chunk repeats the finish
+        # reason with an empty delta: to be told the same thing twice changes nothing.
+        delta = mapping(choice.get("delta")) or mapping(choice.get("message"))
+        reasoning = _text(delta, "reasoning") or _text(delta, "reasoning_content")
+        text = _text(delta, "content")
+        self._refusal += _text(delta, "refusal")
+        self._wrote = self._wrote or bool(text)
+        if reasoning or text:
+            yield Delta(text=text, reasoning=reasoning)
+        finish_reason = choice.get("finish_reason")
+        if isinstance(finish_reason, str) and finish_reason:
+            self._finish_reason = finish_reason
+        elif "delta" not in choice and "message" not in choice:
+            self._count_malformed()
+
+    def _count_malformed(self) -> None:
+        self._malformed += 1
+        if self._malformed > MALFORMED_LIMIT:
+            raise ProviderError(
+                "protocol_error", "The provider sent too many chunks that make no sense."
+            )
+
+
+def _is_marker(data: str) -> bool:
+    return data.strip() == "[DONE]"
+
+
+def _text(delta: Mapping[str, Any], key: str) -> str:
+    value = delta.get(key)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):  # parts, as some servers send them: [{"type": "text", ...}]
+        return "".join(_text(mapping(part), "text") for part in value)
+    return ""
+
+
+def _usage_of(usage: Mapping[str, Any]) -> tuple[Usage, float | None]:
+    details = mapping(usage.get("completion_tokens_details"))
+    cost = usage.get("cost")
+    return (
+        Usage(
+            input_tokens=_count(usage, "prompt_tokens"),
+            output_tokens=_count(usage, "completion_tokens"),
+            reasoning_tokens=_count(details, "reasoning_tokens"),
+            estimated=False,
+        ),
+        float(cost) if isinstance(cost, (int, float)) and not isinstance(cost, bool) else None,
+    )
+
+
+def _count(figures: Mapping[str, Any], key: str) -> int:
+    value = figures.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0

@@ -1,0 +1,110 @@
+"""One HTTP client for one provider, over httpx.
+
+One client per provider, so that a provider that hangs starves nobody else. No time-outs here: the
+callers' cancel scopes are the clocks. No maximum of connections either: httpx's pool loses slots
+for good when requests are cancelled while they wait for one, so it must never be what they wait
+for. HTTP/1.1 only: over HTTP/2 httpx does not reset the stream of a cancelled request, and the
+provider would go on generating and billing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, cast
+
+import httpx
+
+from service.upstream.faults import provider_errors
+
+__all__ = ["Client", "Reply", "open_client"]
+
+KEEP_ALIVE_SECONDS = 4
+"""Idle connections are closed by us first: servers of Python's and Node's kind do it after 5 s,
+and a request that meets their close half way is lost."""
+
+
+class Reply:
+    """A provider's response whose body has not been read yet."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters, in lower case; empty when there is none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @asynccontextmanager
+    async def chunks(self) -> AsyncIterator[AsyncGenerator[bytes]]:
+        """The body as it arrives, undecoded. Raises `ProviderError` when it breaks off."""
+        with provider_errors():
+            # httpx calls it an iterator; it is a generator, and has to be closed like one.
+            chunks = cast(AsyncGenerator[bytes], self._response.aiter_raw())
+            async with aclosing(chunks):
+                yield chunks
+
+    async def read(self, limit: int) -> bytes:
+        """The body, cut after `limit` bytes."""
+        parts: list[bytes] = []
+        size = 0
+        async with self.chunks() as chunks:
+            async for chunk in chunks:
+                parts.append(chunk)
+                size += len(chunk)
+                if size >= limit:
+                    break
+        return b"".join(parts)[:limit]
+
+
+class Client:
+    """Sends requests; made by `open_client`."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    @asynccontextmanager
+    async def post(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes,
+        on_connected: Callable[[], None],
+    ) -> AsyncIterator[Reply]:
+        """Send a request and hand out its reply as soon as the headers are there.
+
+        `on_connected` is called when the connection is there and the request begins to leave.
+        Leaving the context before the body has ended closes the connection at once, as does
+        being cancelled. Raises `ProviderError` for every fault on the way, also for one that
+        the body's reader meets inside the context.
+        """
+
+        async def trace(event: str, _info: Mapping[str, Any]) -> None:
+            if event.endswith("send_request_headers.started"):
+                on_connected()
+
+        with provider_errors():
+            async with self._http.stream(
+                "POST", url, headers=dict(headers), content=body, extensions={"trace": trace}
+            ) as response:
+                yield Reply(response)
+
+
+@asynccontextmanager
+async def open_client() -> AsyncIterator[Client]:
+    """A client for as long as the context lasts; its idle connections are closed with it."""
+    async with httpx.AsyncClient(
+        timeout=None,  # noqa: S113  # the callers' scopes are the clocks
+        limits=httpx.Limits(
+            max_connections=None,
+            max_keepalive_connections=None,
+            keepalive_expiry=KEEP_ALIVE_SECONDS,
+        ),
+        http2=False,
+        follow_redirects=False,  # a redirect could carry the key to another host
+        trust_env=False,  # no proxy and no .netrc that the settings do not name
+    ) as http:
+        yield Client(http)

@@ -1,0 +1,62 @@
+"""The one table from httpx's errors to ours."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from service.errors import ProviderError
+
+__all__ = ["provider_errors"]
+
+
+@contextmanager
+def provider_errors() -> Iterator[None]:
+    """Raise `ProviderError` in place of httpx's errors, whose words may hold addresses."""
+    try:
+        yield
+    except httpx.ConnectError as exc:
+        if _caused_by_tls(exc):
+            raise ProviderError(
+                "tls_error", "The provider's TLS certificate or handshake was refused."
+            ) from exc
+        raise ProviderError(
+            "connect_error",
+            "Could not connect to the provider; is it up and its base_url right?",
+            retryable=True,
+        ) from exc
+    except httpx.RemoteProtocolError as exc:
+        if _ended_early(exc):
+            raise _disconnected() from exc
+        raise ProviderError("protocol_error", "The provider's answer was no valid HTTP.") from exc
+    except (httpx.ReadError, httpx.WriteError, httpx.CloseError) as exc:
+        raise _disconnected() from exc
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        raise ProviderError(
+            "protocol_error", "The request to the provider could not be made."
+        ) from exc
+
+
+def _disconnected() -> ProviderError:
+    return ProviderError(
+        "upstream_disconnected",
+        "The provider closed the connection in the middle of the answer.",
+        retryable=True,
+    )
+
+
+def _ended_early(exc: httpx.RemoteProtocolError) -> bool:
+    """Whether the peer closed too soon rather than sent nonsense; h11 and httpcore say it so."""
+    words = str(exc).lower()
+    return "closed connection" in words or "disconnected" in words
+
+
+def _caused_by_tls(exc: BaseException | None) -> bool:
+    while exc is not None:
+        if isinstance(exc, ssl.SSLError):
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
