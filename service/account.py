@@ -1,0 +1,131 @@
+"""What is known of one model's answer while it runs: its times, its size, how it ended."""
+
+from __future__ import annotations
+
+import trio
+
+from service.errors import ProviderError
+from service.events import Done, ErrorChunk, ErrorCode, Timings, Usage
+from service.providers import Ending, Prompt
+
+__all__ = ["Account"]
+
+CHARACTERS_PER_TOKEN = 4
+"""The usual estimate for English; used only where a provider does not report."""
+LONGEST_ERROR_TEXT = 100
+"""Characters after `Error: `, as clients have always been told."""
+
+FIXED_TEXTS: dict[ErrorCode, str] = {
+    "rate_limited": "Rate limited",
+    "model_not_found": "Model not available",
+    "unauthorized": "Authentication failed",
+}
+
+
+class Account:
+    """One model's figures; made when its task begins."""
+
+    def __init__(self, name: str, prompt: Prompt) -> None:
+        self.name = name
+        self.chunks = 0
+        self.attempts = 1
+        self._prompt = prompt
+        self._characters = 0
+        self._reasoning_characters = 0
+        self._started_at = trio.current_time()
+        self._connect_ms: float | None = None
+        self._first_byte_ms: float | None = None
+        self._first_token_ms: float | None = None
+
+    def connected(self) -> None:
+        """The request began to leave."""
+        if self._connect_ms is None:
+            self._connect_ms = self._elapsed_ms()
+
+    def first_byte(self) -> None:
+        """The response's headers are there."""
+        if self._first_byte_ms is None:
+            self._first_byte_ms = self._elapsed_ms()
+
+    def text(self, content: str) -> None:
+        """A piece of the answer is there."""
+        if self._first_token_ms is None:
+            self._first_token_ms = self._elapsed_ms()
+        self.chunks += 1
+        self._characters += len(content)
+
+    def reasoning(self, content: str) -> None:
+        """A piece of the thinking is there."""
+        self._reasoning_characters += len(content)
+
+    def finished(self, ending: Ending) -> Done:
+        """The `done` of a whole answer."""
+        return self._done(
+            code=None,
+            finish_reason=ending.finish_reason,
+            usage=ending.usage or self._estimate(),
+            cost_usd=ending.cost_usd,
+        )
+
+    def failed(self, code: ErrorCode) -> Done:
+        """The `done` of an answer that is not whole."""
+        return self._done(code=code, finish_reason=None, usage=self._estimate(), cost_usd=None)
+
+    def timed_out(self, seconds: float) -> ErrorChunk:
+        """A time-out in words."""
+        return ErrorChunk(model=self.name, content=f"Error: Timeout ({seconds:g}s)")
+
+    def error_chunk(self, error: ProviderError) -> ErrorChunk:
+        """A provider's failure in words."""
+        text = FIXED_TEXTS.get(error.code) or str(error)[:LONGEST_ERROR_TEXT]
+        return ErrorChunk(model=self.name, content=f"Error: {text}")
+
+    def _done(
+        self,
+        *,
+        code: ErrorCode | None,
+        finish_reason: str | None,
+        usage: Usage | None,
+        cost_usd: float | None,
+    ) -> Done:
+        return Done(
+            model=self.name,
+            error=code is not None,
+            code=code,
+            finish_reason=finish_reason,
+            timings=Timings(
+                queue_ms=0.0,
+                connect_ms=self._connect_ms,
+                first_byte_ms=self._first_byte_ms,
+                first_token_ms=self._first_token_ms,
+                duration_ms=self._elapsed_ms(),
+            ),
+            usage=usage,
+            cost_usd=cost_usd,
+            chunks=self.chunks,
+            attempts=self.attempts,
+        )
+
+    def _estimate(self) -> Usage | None:
+        if self._connect_ms is None:
+            return None
+        sent = sum(len(message.content) for message in self._prompt.messages)
+        reasoning = _tokens(self._reasoning_characters)
+        return Usage(
+            input_tokens=_tokens(sent),
+            output_tokens=_tokens(self._characters) + reasoning,
+            reasoning_tokens=reasoning,
+            estimated=True,
+        )
+
+    def _elapsed_ms(self) -> float:
+        return milliseconds(trio.current_time() - self._started_at)
+
+
+def milliseconds(seconds: float) -> float:
+    """Seconds as the wire shows them."""
+    return round(seconds * 1000, 1)
+
+
+def _tokens(characters: int) -> int:
+    return -(-characters // CHARACTERS_PER_TOKEN)

@@ -1,0 +1,301 @@
+"""The heart: one nursery, one child per model, one bounded channel out.
+
+    the reader's task ─ open_comparison()
+                         └─ nursery
+                             └─ conduct            sends every start, later the one complete
+                                 └─ nursery
+                                     ├─ model a    its own clocks; contains its own failure
+                                     ├─ model b
+                                     └─ model c
+
+`conduct` is the grammar of the stream written down: the starts, then whatever the models say,
+then, when the last of them has ended, `complete`. A model's child ends by itself, by one of its
+clocks, or because the reader has left; its failure is told in its own words and never reaches a
+sibling. The reader leaves by leaving `open_comparison`, which cancels whatever still runs and
+returns when all of it is gone.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+import trio
+from msgspec import UNSET
+from msgspec.structs import asdict
+
+from service.account import Account, milliseconds
+from service.errors import ProviderError
+from service.events import (
+    Chunk,
+    Complete,
+    Done,
+    ErrorChunk,
+    Event,
+    Metadata,
+    Reasoning,
+    Start,
+    Usage,
+)
+from service.patience import Patience, Watch
+from service.providers import Prompt, Provider
+from service.question import Question
+
+__all__ = ["Comparison", "Entrant"]
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+PROGRESS_EVERY = 10
+"""Chunks between two lines of progress in the log, at debug level."""
+INTERNAL_ERROR = ProviderError(
+    "internal_error", "The service failed on this model; its log has the reason. Try again."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """One model of a comparison, ready to be asked."""
+
+    name: str
+    """What the events call it; unique in its comparison."""
+    provider: Provider
+    prompt: Prompt
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a comparison so far."""
+
+    started_at: float
+    dones: list[Done]
+    complete: bool = False
+
+
+class Comparison:
+    """One question to several models; opened at most once.
+
+    `on_done` hears every model's end, cancelled ones included; it must not block.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        entrants: Sequence[Entrant],
+        patience: Patience,
+        *,
+        on_done: Callable[[Done], None] = lambda _: None,
+    ) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.question = question
+        self.entrants = tuple(entrants)
+        self._patience = patience
+        self._on_done = on_done
+        self._log = log.bind(comparison=self.id)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[trio.MemoryReceiveChannel[Event]]:
+        """Start every model, and hand out the channel of their events.
+
+        The channel ends after `Complete`. Leaving the context earlier, or being cancelled in it,
+        cancels every model; when it has been left, no task or connection of the comparison
+        remains.
+        """
+        outcome = Outcome(trio.current_time(), [])
+        # One place per model: all starts are there at once and leave in one write. After that
+        # a model may be one event ahead of the client, and then its provider has to wait.
+        outbox, inbox = trio.open_memory_channel[Event](len(self.entrants))
+        self._log.info("comparison started", models=[entrant.name for entrant in self.entrants])
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._conduct, outcome, outbox, name=f"comparison {self.id}")
+                yield inbox
+                # Not closed first: the children then see Cancelled and nothing besides.
+                nursery.cancel_scope.cancel("the reader has left")
+        finally:
+            self._log_end(outcome, inbox)
+
+    async def _conduct(self, outcome: Outcome, outbox: trio.MemorySendChannel[Event]) -> None:
+        with outbox:
+            for entrant in self.entrants:
+                outbox.send_nowait(_start(entrant))
+            async with trio.open_nursery() as models:
+                for entrant in self.entrants:
+                    models.start_soon(
+                        self._run_model,
+                        entrant,
+                        outcome,
+                        outbox.clone(),
+                        name=f"model {entrant.name}",
+                    )
+            await outbox.send(self._complete(outcome))
+            outcome.complete = True
+
+    async def _run_model(
+        self, entrant: Entrant, outcome: Outcome, outbox: trio.MemorySendChannel[Event]
+    ) -> None:
+        with outbox:
+            account = Account(entrant.name, entrant.prompt)
+            try:
+                done, words = await self._ask(entrant, account, outbox)
+            except BaseException:
+                self._ended(outcome, entrant, account.failed("cancelled"))
+                raise
+            self._ended(outcome, entrant, done)
+            if words is not None:
+                await outbox.send(words)
+            await outbox.send(done)
+
+    async def _ask(
+        self, entrant: Entrant, account: Account, outbox: trio.MemorySendChannel[Event]
+    ) -> tuple[Done, ErrorChunk | None]:
+        """One model's answer under its clocks; how it ended, and the words for it if it failed."""
+        watch = Watch(self._patience)
+        outlet = _Outlet(account, watch, outbox, self._log)
+        try:
+            with watch.whole, watch.silence:
+                ending = await entrant.provider.stream(entrant.prompt, outlet)
+                return account.finished(ending), None
+        except ProviderError as error:
+            self._log.info(
+                "provider failed",
+                model=entrant.name,
+                code=error.code,
+                error=str(error),
+                retryable=error.retryable,
+                retry_after=error.retry_after,
+            )
+            return account.failed(error.code), account.error_chunk(error)
+        except Exception:
+            # A bug in one provider must not take the others' answers with it. A group that holds
+            # Cancelled is no Exception and passes: it is being cancelled already.
+            self._log.exception("provider code failed", model=entrant.name)
+            return account.failed("internal_error"), account.error_chunk(INTERNAL_ERROR)
+        code, seconds = watch.verdict()
+        return account.failed(code), account.timed_out(seconds)
+
+    def _ended(self, outcome: Outcome, entrant: Entrant, done: Done) -> None:
+        outcome.dones.append(done)
+        self._log.info(
+            "model ended",
+            model=entrant.name,
+            provider=entrant.provider.name,
+            outcome="failed" if done.error else "finished",
+            code=done.code,
+            finish_reason=done.finish_reason,
+            chunks=done.chunks,
+            attempts=done.attempts,
+            **asdict(done.timings),
+            **(asdict(done.usage) if done.usage else {}),
+        )
+        self._on_done(done)
+
+    def _complete(self, outcome: Outcome) -> Complete:
+        return Complete(metadata=summarise(self.id, self.question, outcome))
+
+    def _log_end(self, outcome: Outcome, inbox: trio.MemoryReceiveChannel[Event]) -> None:
+        failed = sum(done.error for done in outcome.dones)
+        self._log.info(
+            "comparison ended",
+            outcome="complete" if outcome.complete else "client_gone",
+            models=len(self.entrants),
+            failed=failed,
+            chunks=sum(done.chunks for done in outcome.dones),
+            wall_ms=milliseconds(trio.current_time() - outcome.started_at),
+            peak_buffer_used=inbox.statistics().peak_buffer_used,
+        )
+
+
+class _Outlet:
+    """The `Sink` of one model: what it hears goes to the clocks, the account and the channel."""
+
+    def __init__(
+        self,
+        account: Account,
+        watch: Watch,
+        outbox: trio.MemorySendChannel[Event],
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._account = account
+        self._watch = watch
+        self._outbox = outbox
+        self._log = log
+
+    def connected(self) -> None:
+        self._watch.connected()
+        self._account.connected()
+
+    def first_byte(self) -> None:
+        self._account.first_byte()
+
+    def alive(self) -> None:
+        self._watch.alive()
+
+    async def text(self, content: str) -> None:
+        account = self._account
+        account.text(content)
+        if account.chunks % PROGRESS_EVERY == 0:
+            self._log.debug("model writes", model=account.name, chunks=account.chunks)
+        await self._send(Chunk(model=account.name, content=content))
+
+    async def reasoning(self, content: str) -> None:
+        self._account.reasoning(content)
+        await self._send(Reasoning(model=self._account.name, content=content))
+
+    async def _send(self, event: Event) -> None:
+        self._watch.pause()
+        await self._outbox.send(event)
+        self._watch.resume()
+
+
+def _start(entrant: Entrant) -> Start:
+    return Start(
+        model=entrant.name,
+        provider=entrant.provider.name,
+        parameters=dict(entrant.provider.parameters(entrant.prompt)),
+        simulated=True if entrant.provider.simulated else UNSET,
+    )
+
+
+def summarise(comparison_id: str, question: Question, outcome: Outcome) -> Metadata:
+    """The figures of a comparison whose models have all ended."""
+    dones = outcome.dones
+    wall_ms = milliseconds(trio.current_time() - outcome.started_at)
+    sum_ms = round(sum(done.timings.duration_ms for done in dones), 1)
+    failed = sum(done.error for done in dones)
+    return Metadata(
+        input_length=len(question.text),
+        models_requested=len(dones),
+        models_successful=len(dones) - failed,
+        models_failed=failed,
+        timestamp=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        processing_time_ms=round(wall_ms),
+        conversation_message_count=question.turns_given,
+        is_extended_interaction=question.is_extended,
+        comparison_id=comparison_id,
+        usage=_total_usage(dones),
+        cost_usd=_total_cost(dones),
+        slowest_model_ms=max(done.timings.duration_ms for done in dones),
+        sum_of_models_ms=sum_ms,
+        speedup=round(sum_ms / wall_ms, 2) if wall_ms else 1.0,
+    )
+
+
+def _total_usage(dones: Sequence[Done]) -> Usage:
+    usages = [done.usage for done in dones if done.usage is not None]
+    return Usage(
+        input_tokens=sum(usage.input_tokens for usage in usages),
+        output_tokens=sum(usage.output_tokens for usage in usages),
+        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
+        estimated=any(usage.estimated for usage in usages),
+    )
+
+
+def _total_cost(dones: Sequence[Done]) -> float | None:
+    """Null as soon as one answer's price is unknown: part of a sum is not a smaller truth."""
+    costs = [done.cost_usd for done in dones if done.usage is not None]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if known and len(known) == len(costs) else None

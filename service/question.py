@@ -1,0 +1,224 @@
+"""What a caller may ask: parse and refuse, before any status is sent.
+
+A refusal is one sentence and one word, an HTTP status of the 400s, and starts nothing. The rules
+are those of docs/contract.md.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from service.providers import Message, Prompt
+
+__all__ = ["TIERS", "Entry", "Question", "Refusal", "Tier", "parse_question"]
+
+KEPT_TURNS = 20
+"""Turns of history that reach a model; older ones cost more tokens than they are worth."""
+EXTENDED_TURNS = 10
+"""More turns than this make an interaction extended, a figure that clients show."""
+LONGEST_MODEL_ID = 200
+"""Characters; the longest id in the providers' catalogues has about 80."""
+
+
+class Refusal(Exception):
+    """The request can't be served; nothing was started for it."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        """The HTTP status."""
+        self.code = code
+        self.detail = detail
+        self.headers = headers or {}
+
+
+class Tier(Struct, frozen=True):
+    """How long a question and an answer may be."""
+
+    characters: int
+    """Of the question."""
+    tokens: int
+    """Of the answer, unless the caller says `max_tokens`."""
+
+
+TIERS: dict[str, Tier] = {
+    "brief": Tier(characters=1000, tokens=2000),
+    "standard": Tier(characters=5000, tokens=4000),
+    "extended": Tier(characters=15000, tokens=8192),
+}
+
+
+class Turn(Struct, frozen=True):
+    """One earlier turn of the conversation."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str
+    model_id: str | None = None
+    """Which model said it: that model alone is reminded of it. Null: every model is."""
+
+
+class QuestionBody(Struct, frozen=True):
+    """The JSON body of a comparison's request; fields that are not named here are ignored."""
+
+    input_data: Annotated[str, Meta(description="The question; must not be blank.")]
+    models: Annotated[
+        list[str], Meta(description="The models to ask, at least one; the same may come twice.")
+    ]
+    conversation_history: Annotated[
+        list[Turn] | None,
+        Meta(description="Earlier turns, oldest first; the last 20 are kept."),
+    ] = []
+    browser_fingerprint: Annotated[
+        str | None, Meta(description="A second key for the daily allowance, beside the address.")
+    ] = None
+    tier: Annotated[
+        Literal["brief", "standard", "extended"],
+        Meta(description="Characters of the question and tokens of the answer."),
+    ] = "standard"
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    """Null: none is sent, and the provider's own holds."""
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Null: none is sent, and the provider's own holds."""
+    max_tokens: Annotated[int, Meta(ge=256, le=65536)] | None = None
+    """Null: the tier's."""
+
+
+class Entry(Struct, frozen=True):
+    """One model of a question."""
+
+    name: str
+    """What the events call it: the requested id, with `#2` and so on when it comes again."""
+    requested: str
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """A question that may be asked."""
+
+    text: str
+    entries: tuple[Entry, ...]
+    history: tuple[Turn, ...]
+    """The turns that are kept."""
+    turns_given: int
+    fingerprint: str | None
+    max_tokens: int
+    temperature: float | None
+    top_p: float | None
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether the conversation is a long one."""
+        return self.turns_given > EXTENDED_TURNS
+
+    def prompt_for(self, entry: Entry, model: str) -> Prompt:
+        """What `entry`'s model is asked; `model` is its name at its provider."""
+        turns = [
+            Message(turn.role, turn.content)
+            for turn in self.history
+            if turn.role != "assistant" or turn.model_id in (None, entry.name)
+        ]
+        return Prompt(
+            model=model,
+            messages=(*turns, Message("user", self.text)),
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+        )
+
+
+def parse_question(body: bytes, *, max_models: int) -> Question:
+    """Read a request's body; raises `Refusal` (400) with the first thing that is wrong."""
+    asked = _decode(body)
+    tier = TIERS[asked.tier]
+    if not asked.input_data.strip():
+        raise Refusal(400, "input_required", "input_data must not be blank.")
+    if len(asked.input_data) > tier.characters:
+        raise Refusal(
+            400,
+            "input_too_long",
+            f"input_data has {len(asked.input_data)} characters; "
+            f"the tier {asked.tier!r} takes {tier.characters}.",
+        )
+    history = asked.conversation_history or []
+    return Question(
+        text=asked.input_data,
+        entries=_entries(asked.models, max_models),
+        history=tuple(history[-KEPT_TURNS:]),
+        turns_given=len(history),
+        fingerprint=asked.browser_fingerprint or None,
+        max_tokens=asked.max_tokens or tier.tokens,
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+    )
+
+
+def _entries(models: list[str], max_models: int) -> tuple[Entry, ...]:
+    if not models:
+        raise Refusal(400, "models_required", "models must name at least one model.")
+    if len(models) > max_models:
+        raise Refusal(
+            400, "too_many_models", f"models names {len(models)} models; the limit is {max_models}."
+        )
+    entries: list[Entry] = []
+    taken: set[str] = set()
+    for requested in models:
+        if (
+            not requested.strip()
+            or len(requested) > LONGEST_MODEL_ID
+            or not requested.isprintable()
+        ):
+            raise Refusal(
+                400,
+                "invalid_model",
+                "models must hold model ids: printable text of 1 to "
+                f"{LONGEST_MODEL_ID} characters.",
+            )
+        entries.append(Entry(_unused_name(requested, taken), requested))
+    return tuple(entries)
+
+
+def _unused_name(requested: str, taken: set[str]) -> str:
+    name, count = requested, 1
+    while name in taken:
+        count += 1
+        name = f"{requested}#{count}"
+    taken.add(name)
+    return name
+
+
+def _decode(body: bytes) -> QuestionBody:
+    try:
+        return msgspec.json.decode(body, type=QuestionBody)
+    except msgspec.ValidationError as exc:
+        raise Refusal(400, "invalid_request", in_words(str(exc))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # The parser's own words name byte positions and quote the body: neither helps a caller.
+        raise Refusal(400, "invalid_json", "The body must be one JSON object in UTF-8.") from None
+
+
+_CHOICES = {
+    "tier": "brief, standard or extended",
+    "role": "user, assistant or system",
+}
+_AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
+
+
+def in_words(message: str) -> str:
+    """One sentence of a validation error that begins with the field's name."""
+    found = _AT_PATH.match(message)
+    if found is None:
+        return "The request is not valid."
+    field = (found["path"] or "").lstrip(".").replace("[...]", "[]")
+    what = found["what"].replace("`", "")
+    missing = what.removeprefix("Object missing required field ")
+    if missing != what:
+        return f"{field}.{missing} is required.".lstrip(".")
+    choices = _CHOICES.get(field.rpartition(".")[2])
+    if choices is not None and what.startswith("Invalid enum value"):
+        what = f"expected {choices}"
+    return f"{field or 'The body'}: {what[:1].lower()}{what[1:]}."
