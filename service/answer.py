@@ -1,0 +1,83 @@
+"""A comparison as an HTTP body: enter, iterate, heartbeat, leave.
+
+Quart enters the body in the request's own task after the route has returned, inside a nursery
+that the client's leaving cancels. So the comparison's nursery is opened in `__aenter__` and closed
+in `__aexit__`, and no generator stands between: a scope held across a `yield` would be cut without
+a word. The status has gone out by then; whatever may refuse belongs into the route.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from types import TracebackType
+
+import trio
+from quart.wrappers.response import ResponseBody
+
+from service.comparison import Comparison
+from service.events import Event
+from service.eventstream import PING, encode
+
+__all__ = ["Answer"]
+
+FULL_WRITE = 32 * 1024
+"""Bytes after which events that are ready are left for the next write: two TLS records, small
+beside a socket's buffer, large beside a chunk (100-200 bytes)."""
+
+
+class Answer(ResponseBody):
+    """The body of `/compare-stream`: the events of one comparison as Server-Sent Events.
+
+    `heartbeat` is how many seconds may pass without output before a comment is sent. `running`
+    is held for as long as the answer lasts.
+    """
+
+    def __init__(
+        self, comparison: Comparison, *, heartbeat: float, running: trio.CapacityLimiter
+    ) -> None:
+        self._comparison = comparison
+        self._heartbeat = heartbeat
+        self._running = running
+        self._stack = AsyncExitStack()
+        self._inbox: trio.MemoryReceiveChannel[Event]
+
+    async def __aenter__(self) -> Answer:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._running)
+            self._inbox = await stack.enter_async_context(self._comparison.open())
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        # Leaving the comparison cancels what still runs, and waits for it under its own bounds.
+        await self._stack.__aexit__(exc_type, exc, tb)  # noqa: ASYNC102
+
+    def __aiter__(self) -> Answer:
+        return self
+
+    async def __anext__(self) -> bytes:
+        # Only the receive stands in the scope: it is atomic, so no event is lost to a heartbeat.
+        with trio.move_on_after(self._heartbeat):
+            try:
+                event = await self._inbox.receive()
+            except trio.EndOfChannel:
+                raise StopAsyncIteration from None
+            return self._with_what_is_ready(event)
+        return PING
+
+    def _with_what_is_ready(self, event: Event) -> bytes:
+        """This event, and those that wait already, as one write."""
+        parts = [encode(event)]
+        size = len(parts[0])
+        while size < FULL_WRITE:
+            try:
+                parts.append(encode(self._inbox.receive_nowait()))
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+            size += len(parts[-1])
+        return b"".join(parts)

@@ -1,0 +1,20 @@
+"""The application with the environment's settings, for any ASGI server.
+
+hypercorn -c hypercorn.toml service.app:app
+"""
+
+from __future__ import annotations
+
+from service import log
+from service.application import create_app
+from service.settings import SettingsError, load
+
+__all__ = ["app"]
+
+try:
+    _settings = load()
+except SettingsError as _exc:
+    raise SystemExit(f"compare-stream: {_exc}") from None
+
+log.configure(secrets=_settings.keys.values())
+app = create_app(_settings)

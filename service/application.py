@@ -1,0 +1,85 @@
+"""The QuartTrio application: its routes, what they share, and the words for what goes wrong."""
+
+from __future__ import annotations
+
+import structlog
+from quart import Response
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+
+from service.openapi import make_documentation
+from service.providers.roster import open_roster
+from service.question import Refusal
+from service.replies import Refused
+from service.routes import json_response, make_routes
+from service.settings import Settings
+from service.shared import OpenRoster, Shared
+
+__all__ = ["create_app"]
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+BODY_SECONDS = 10
+"""For a request's body to arrive; a megabyte takes that long at 100 kB/s."""
+
+CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "body_too_large",
+}
+SENTENCES = {
+    404: "There is nothing at this address; GET /docs lists what there is.",
+    408: "The request's body did not arrive in time.",
+}
+
+
+def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> QuartTrio:
+    """An ASGI application that serves the contract with these settings.
+
+    `open_roster` gives it its providers; tests put their own there.
+    """
+    app = QuartTrio(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.limits.max_body_bytes
+    app.config["BODY_TIMEOUT"] = BODY_SECONDS
+    app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = None  # no request is left by then
+    shared = Shared(settings, open_roster)
+    for name, prefix in (("bare", None), ("api", "/api")):
+        app.register_blueprint(make_routes(shared), name=name, url_prefix=prefix)
+    app.register_blueprint(make_documentation())
+
+    @app.before_serving
+    async def open_providers() -> None:
+        # In a task of the application's own nursery, which is cancelled when serving has ended:
+        # a generator hook would have to hold a nursery open across its yield.
+        await app.nursery.start(shared.hold_open)
+
+    @app.errorhandler(Refusal)
+    async def refuse(refusal: Refusal) -> Response:
+        return json_response(Refused(refusal.detail, refusal.code), refusal.status, refusal.headers)
+
+    @app.errorhandler(HTTPException)
+    async def refuse_http(error: HTTPException) -> Response:
+        status = error.code or 500
+        detail = SENTENCES.get(status)
+        if status == 405:
+            detail = "This address does not take this method; the header Allow says which."
+        if status == 413:
+            detail = f"The body is longer than {settings.limits.max_body_bytes} bytes."
+        headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+        return json_response(
+            Refused(detail or f"{error.name}.", CODES.get(status, "refused")), status, headers
+        )
+
+    @app.errorhandler(Exception)
+    async def fail(error: Exception) -> Response:
+        log.error("request failed", exc_info=error)
+        return json_response(
+            Refused(
+                "The service failed on this request; its log has the reason.", "internal_error"
+            ),
+            500,
+        )
+
+    return app

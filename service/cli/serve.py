@@ -1,0 +1,79 @@
+"""`compare-stream serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import click
+import trio
+
+from service import log
+from service.application import create_app
+from service.cli.options import config_option, fail, read_settings
+from service.edge import Binding, serve_until_signalled
+from service.settings import Settings
+
+__all__ = ["serve"]
+
+
+@click.command()
+@config_option
+@click.option(
+    "--bind",
+    default="127.0.0.1:8000",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where to listen; port 0 takes a free one.",
+)
+@click.option(
+    "--certfile",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="PEM",
+    help="Certificate chain; with it the service speaks TLS.",
+)
+@click.option(
+    "--keyfile",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="PEM",
+    help="The certificate's key, if it is not in --certfile.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(list(log.LEVELS)),
+    default="info",
+    show_default=True,
+    help="The log goes to standard error.",
+)
+def serve(
+    config: Path | None,
+    bind: str,
+    certfile: Path | None,
+    keyfile: Path | None,
+    log_level: str,
+) -> None:
+    """Serve comparisons over HTTP/1.1 and HTTP/2 until told to stop."""
+    settings = read_settings(config)
+    log.configure(log_level, secrets=settings.keys.values())
+    try:
+        binding = Binding(address=bind, certfile=certfile, keyfile=keyfile)
+        trio.run(_serve, settings, binding)
+    except* OSError as group:
+        fail(f"cannot listen on {bind}: {_first(group).strerror}.")
+    except* ValueError:
+        fail(f"--bind {bind}: expected HOST:PORT.")
+
+
+async def _serve(settings: Settings, binding: Binding) -> None:
+    def on_ready(url: str) -> None:
+        names = ", ".join(settings.providers)
+        click.echo(f"compare-stream is ready: {url}  (providers: {names})")
+
+    await serve_until_signalled(create_app(settings), binding, on_ready=on_ready)
+
+
+def _first(group: BaseExceptionGroup[OSError]) -> OSError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return cast(OSError, error)

@@ -1,0 +1,96 @@
+"""The roster: which provider answers for a model id, and under which name it knows the model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
+
+from service.providers import Provider
+from service.providers.call import HTTPProvider
+from service.providers.catalogue import CatalogueModel, built_in
+from service.providers.openai import ChatCompletions, Flavour
+from service.settings import ProviderSettings, Settings
+from service.simulator import open_simulator, temperament_for
+from service.upstream import open_client
+
+__all__ = ["Roster", "UnknownModelError", "open_roster"]
+
+FLAVOURS: dict[str, Flavour] = {"openrouter.ai": "openrouter", "api.openai.com": "openai"}
+"""Servers whose habits are known by their address."""
+
+
+class UnknownModelError(LookupError):
+    """No provider has this model; the message is one sentence for the caller."""
+
+
+class Roster:
+    """The configured providers."""
+
+    def __init__(self, providers: Mapping[str, Provider], default: str) -> None:
+        self._providers = providers
+        self._default = default
+
+    def find(self, model_id: str) -> tuple[Provider, str]:
+        """Who answers for `model_id`, and the model's name there.
+
+        `name:model` goes to the provider of that name. Anything else, colons or not, is a bare
+        id and goes to the default provider. Raises `UnknownModelError`.
+        """
+        name, colon, model = model_id.partition(":")
+        if not (colon and name in self._providers):
+            return self._providers[self._default], model_id
+        provider = self._providers[name]
+        if provider.simulated:
+            model = f"sim:{model}"
+            if temperament_for(model) is None:
+                raise UnknownModelError(
+                    f"The simulator has no model {model_id!r}; GET /models lists those it has."
+                )
+        elif not model:
+            raise UnknownModelError(f"{model_id!r} names a provider, but no model of it.")
+        return provider, model
+
+    def catalogue(self) -> list[CatalogueModel]:
+        """The models to choose from; those that misbehave on purpose come last."""
+        return built_in(self._providers, self._default)
+
+
+@asynccontextmanager
+async def open_roster(settings: Settings) -> AsyncIterator[Roster]:
+    """The providers of `settings`, each with a client of its own, the simulator running.
+
+    When the context has been left, no connection and no task of theirs remains.
+    """
+    async with AsyncExitStack() as stack:
+        providers: dict[str, Provider] = {}
+        for name, chosen in settings.providers.items():
+            key = settings.keys.get(name)
+            if chosen.dialect == "simulated":
+                simulator = await stack.enter_async_context(
+                    open_simulator(seed=chosen.seed, speed=chosen.speed)
+                )
+                dialect = ChatCompletions(simulator.base_url, flavour="openrouter")
+            else:
+                dialect = _chat_completions(chosen, key)
+            client = await stack.enter_async_context(open_client())
+            providers[name] = HTTPProvider(
+                name, dialect, client, secret=key, simulated=chosen.dialect == "simulated"
+            )
+        yield Roster(providers, settings.default_provider)
+
+
+def _chat_completions(chosen: ProviderSettings, key: str | None) -> ChatCompletions:
+    base_url = chosen.base_url or ""
+    host = urlsplit(base_url).hostname or ""
+    attribution = {
+        "HTTP-Referer": chosen.app_url,
+        "X-OpenRouter-Title": chosen.app_title,
+        "X-OpenRouter-Categories": chosen.app_categories,
+    }
+    return ChatCompletions(
+        base_url,
+        api_key=key,
+        flavour=chosen.flavour or FLAVOURS.get(host, "compatible"),
+        attribution={name: value for name, value in attribution.items() if value},
+    )

@@ -1,0 +1,224 @@
+"""The routes of the contract. Whatever may refuse does so here, before a status has gone out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from importlib import resources
+from typing import cast
+
+import msgspec
+from quart import Blueprint, Response, request
+
+from service.answer import Answer
+from service.comparison import Comparison, Entrant
+from service.events import Chunk, Complete, Done, ErrorChunk, ErrorCode
+from service.providers.roster import UnknownModelError
+from service.question import Question, Refusal, parse_question
+from service.replies import (
+    Compared,
+    Greeting,
+    Health,
+    Models,
+    ModelStatistics,
+    ModelStats,
+    RateLimitStatus,
+    ShortModelStatistics,
+)
+from service.shared import Shared
+
+__all__ = ["json_response", "make_routes"]
+
+NO_LIMIT = 2**31 - 1
+"""Stands for "as many as you like" where clients expect a number and compare with it."""
+
+STREAM_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    # no-transform: a proxy that compresses would hold chunks back (RFC 9111, 5.2.2.6).
+    "Cache-Control": "no-cache, no-transform",
+    # nginx buffers responses unless told otherwise.
+    "X-Accel-Buffering": "no",
+}
+
+
+def json_response(
+    value: object, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """`value` as a JSON body."""
+    return Response(
+        msgspec.json.encode(value), status, headers=headers, content_type="application/json"
+    )
+
+
+def make_routes(shared: Shared) -> Blueprint:
+    """The routes over one process's shared things."""
+    routes = Blueprint("compare", __name__)
+
+    @routes.post("/compare-stream", provide_automatic_options=False)
+    async def compare_stream() -> Response:
+        comparison = await _admitted(shared)
+        answer = Answer(
+            comparison, heartbeat=shared.settings.stream.heartbeat, running=shared.running
+        )
+        response = Response(answer, headers={**STREAM_HEADERS, "X-Comparison-Id": comparison.id})
+        response.timeout = None  # Quart's 60 s would end the stream without a word
+        return response
+
+    @routes.post("/compare", provide_automatic_options=False)
+    async def compare() -> Response:
+        comparison = await _admitted(shared)
+        async with shared.running:
+            compared = await _gather(comparison)
+        response = json_response(compared, headers={"X-Comparison-Id": comparison.id})
+        response.timeout = None
+        return response
+
+    @routes.get("/models")
+    async def models() -> Response:
+        catalogue = shared.roster.catalogue()
+        by_provider = defaultdict(list)
+        for model in catalogue:
+            by_provider[model.provider].append(model)
+        return json_response(Models(catalogue, dict(by_provider)))
+
+    @routes.get("/model-stats")
+    async def model_stats() -> Response:
+        return json_response(_statistics(shared))
+
+    @routes.get("/rate-limit-status")
+    async def rate_limit_status() -> Response:
+        return json_response(_rate_limit_status(shared, request.args.get("fingerprint")))
+
+    @routes.get("/health")
+    async def health() -> Response:
+        return json_response(Health())
+
+    @routes.get("/")
+    async def index() -> Response:
+        wants = request.accept_mimetypes.best_match(["application/json", "text/html"])
+        if wants != "text/html":
+            return json_response(Greeting("compare-stream: POST /compare-stream, or see /docs"))
+        page = resources.files("service.web").joinpath("index.html").read_bytes()
+        return Response(page, content_type="text/html; charset=utf-8")
+
+    return routes
+
+
+async def _admitted(shared: Shared) -> Comparison:
+    """The comparison that the request asks for; raises `Refusal` if it may not begin."""
+    if request.mimetype != "application/json":
+        raise Refusal(415, "not_json", "The request needs Content-Type: application/json.")
+    body = cast(bytes, await request.get_data(as_text=False))
+    question = parse_question(body, max_models=shared.settings.limits.max_models)
+    entrants = _entrants(shared, question)
+    if shared.running.available_tokens < 1:
+        raise Refusal(
+            503,
+            "busy",
+            "The service runs as many comparisons as it may; try again in a second.",
+            headers={"Retry-After": "1"},
+        )
+    keys = _allowance_keys(question.fingerprint)
+    if not shared.allowance.take(keys, len(entrants)):
+        raise Refusal(
+            429,
+            "daily_limit_reached",
+            f"This needs {len(entrants)} answers and fewer are left of today's "
+            f"{shared.allowance.daily_limit}; the count begins anew at midnight UTC.",
+            headers={"Retry-After": str(shared.allowance.seconds_to_reset())},
+        )
+    requested = {entry.name: entry.requested for entry in question.entries}
+
+    def on_done(done: Done) -> None:
+        shared.tally.record(requested[done.model], done)
+        if done.error and done.code != "cancelled":
+            shared.allowance.give_back(keys)
+
+    return Comparison(question, entrants, shared.patience, on_done=on_done)
+
+
+def _entrants(shared: Shared, question: Question) -> list[Entrant]:
+    entrants = []
+    for entry in question.entries:
+        try:
+            provider, model = shared.roster.find(entry.requested)
+        except UnknownModelError as exc:
+            raise Refusal(400, "model_not_found", str(exc)) from None
+        entrants.append(Entrant(entry.name, provider, question.prompt_for(entry, model)))
+    return entrants
+
+
+async def _gather(comparison: Comparison) -> Compared:
+    """All answers of a comparison that nobody watches."""
+    texts: defaultdict[str, list[str]] = defaultdict(list)
+    errors: dict[str, ErrorCode] = {}
+    async with comparison.open() as inbox:
+        async for event in inbox:
+            match event:
+                case Chunk():
+                    texts[event.model].append(event.content)
+                case ErrorChunk():
+                    parts = texts[event.model]
+                    parts.append(f"\n\n{event.content}" if parts else event.content)
+                case Done(code=code) if code is not None:
+                    errors[event.model] = code
+                case Complete():
+                    results = {e.name: "".join(texts[e.name]) for e in comparison.entrants}
+                    return Compared(results, errors, event.metadata)
+    raise RuntimeError("a comparison ended without its last event")
+
+
+def _statistics(shared: Shared) -> ModelStats:
+    models = shared.tally.models
+    return ModelStats(
+        model_statistics={
+            model_id: ModelStatistics(
+                success_count=tally.success,
+                failure_count=tally.failure,
+                total_attempts=tally.total,
+                success_rate=round(100 * tally.success / tally.total, 1),
+                last_error=tally.last_error,
+                last_success=tally.last_success,
+            )
+            for model_id, tally in models.items()
+        },
+        model_stats={
+            model_id: ShortModelStatistics(
+                tally.success, tally.failure, tally.last_error, tally.last_success
+            )
+            for model_id, tally in models.items()
+        },
+    )
+
+
+def _rate_limit_status(shared: Shared, fingerprint: str | None) -> RateLimitStatus:
+    address_key, *fingerprint_keys = _allowance_keys(fingerprint)
+    allowance = shared.allowance
+    used = allowance.used(address_key)
+    of_fingerprint = allowance.used(fingerprint_keys[0]) if fingerprint_keys else None
+    return RateLimitStatus(
+        daily_usage=used,
+        daily_limit=allowance.daily_limit or NO_LIMIT,
+        remaining_usage=_remaining(shared, address_key),
+        usage_reset_date=allowance.resets_at.isoformat(),
+        ip_address=_client_address(),
+        fingerprint_usage=of_fingerprint,
+        fingerprint_remaining=_remaining(shared, fingerprint_keys[0]) if fingerprint_keys else None,
+        fingerprint_usage_count=of_fingerprint,
+        ip_usage_count=used,
+    )
+
+
+def _remaining(shared: Shared, key: str) -> int:
+    left = shared.allowance.left(key)
+    return NO_LIMIT if left is None else left
+
+
+def _allowance_keys(fingerprint: str | None) -> tuple[str, ...]:
+    address = f"ip:{_client_address()}"
+    return (address, f"fp:{fingerprint}") if fingerprint else (address,)
+
+
+def _client_address() -> str:
+    """The peer's address; a header that claims another is no proof."""
+    client = request.scope.get("client")
+    return client[0] if client else "local"

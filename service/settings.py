@@ -1,0 +1,273 @@
+"""What an operator may choose; frozen, read once.
+
+A TOML file (`--config` or `COMPARE_CONFIG`) over defaults, keys from the environment only. Every
+refusal is one line that names the file, the key, and what was expected.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+from service.patience import Patience
+
+__all__ = ["Deadlines", "Limits", "ProviderSettings", "Settings", "SettingsError", "Stream", "load"]
+
+CONFIG_VARIABLE = "COMPARE_CONFIG"
+SIMULATOR = "sim"
+
+Seconds = Annotated[float, Meta(gt=0)]
+PositiveInt = Annotated[int, Meta(ge=1)]
+
+
+class SettingsError(Exception):
+    """The service can't start with these settings; the message is one line for the operator."""
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much is taken on."""
+
+    max_models: PositiveInt = 9
+    """Models in one comparison."""
+    max_comparisons: PositiveInt = 256
+    """Comparisons running at once in one process; one more is answered with 503."""
+    max_body_bytes: PositiveInt = 1024 * 1024
+    """Bytes of a request's body; a longer one is answered with 413."""
+    daily_model_responses: Annotated[int, Meta(ge=0)] = 0
+    """Answers a day (UTC) for one address and for one fingerprint; 0: no limit."""
+
+
+class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds that a model may take; see `service.patience.Patience`."""
+
+    connect: Seconds = 5
+    first_token: Seconds = 30
+    idle: Seconds = 60
+    total: Seconds = 300
+
+    def patience(self) -> Patience:
+        """The same as the value that the comparison takes."""
+        return Patience(
+            connect=self.connect, first_token=self.first_token, idle=self.idle, total=self.total
+        )
+
+
+class Stream(Struct, frozen=True, forbid_unknown_fields=True):
+    """How events reach the client."""
+
+    heartbeat: Seconds = 10
+    """Seconds without output after which a comment is sent."""
+    write_timeout: Seconds = 10
+    """Seconds that a client may take to drain what is pending."""
+    flush_ms: Annotated[float, Meta(ge=0)] = 50
+    """Milliseconds that a chunk may be held back under load at most."""
+
+
+class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """One provider."""
+
+    dialect: Literal["openai", "anthropic", "gemini", "simulated"]
+    base_url: str | None = None
+    api_key_env: str | None = None
+    """Name of the variable with the key; NAME_FILE may name a file that holds it instead."""
+    max_concurrency: PositiveInt = 9
+    """Ceiling of the requests running at once."""
+    flavour: Literal["openrouter", "openai", "compatible"] | None = None
+    """Dialect `openai`: whose habits it has; taken from the address when it is not said."""
+    app_url: str | None = None
+    """Sent to OpenRouter as HTTP-Referer, by which it attributes use to an application."""
+    app_title: str | None = None
+    """Sent to OpenRouter as X-OpenRouter-Title."""
+    app_categories: str | None = None
+    """Sent to OpenRouter as X-OpenRouter-Categories."""
+    seed: int = 0
+    """Dialect `simulated`: other seeds write other texts."""
+    speed: Annotated[float, Meta(gt=0)] = 1.0
+    """Dialect `simulated`: 2 is twice as fast."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that an operator may choose."""
+
+    default_provider: str = SIMULATOR
+    limits: Limits = field(default_factory=Limits)
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    stream: Stream = field(default_factory=Stream)
+    providers: Mapping[str, ProviderSettings] = field(
+        default_factory=lambda: {SIMULATOR: ProviderSettings(dialect="simulated")}
+    )
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Each provider's key, where it has one."""
+
+
+FROM_ENVIRONMENT = {
+    "openrouter": ProviderSettings(
+        dialect="openai",
+        base_url="https://openrouter.ai/api/v1",
+        api_key_env="OPENROUTER_API_KEY",
+    ),
+    "openai": ProviderSettings(
+        dialect="openai", base_url="https://api.openai.com/v1", api_key_env="OPENAI_API_KEY"
+    ),
+}
+"""The providers that appear by themselves when their key is in the environment."""
+
+
+def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from `path`, or from the file that `COMPARE_CONFIG` names, or without a file.
+
+    Raises `SettingsError`.
+    """
+    path = path or environ.get(CONFIG_VARIABLE)
+    if path is None:
+        return _Reader("the environment", environ).settings({})
+    return _Reader(str(path), environ).settings(_read_toml(Path(path)))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise SettingsError(f"{path}: cannot be read: {exc.strerror or exc}.") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{path}: is not valid TOML: {exc}.") from exc
+
+
+AnyStruct = TypeVar("AnyStruct", bound=Struct)
+
+
+class _Reader:
+    """Reads one file's tables; `source` is what its refusals call it."""
+
+    def __init__(self, source: str, environ: Mapping[str, str]) -> None:
+        self._source = source
+        self._environ = environ
+
+    def settings(self, tables: Mapping[str, Any]) -> Settings:
+        known = ("default_provider", "limits", "deadlines", "stream", "providers")
+        for key in tables:
+            if key not in known:
+                raise self._wrong(key, f"unknown key; expected one of {', '.join(known)}")
+        providers = self._providers(tables)
+        return Settings(
+            default_provider=self._default_provider(tables, providers),
+            limits=self._section(tables, "limits", Limits),
+            deadlines=self._section(tables, "deadlines", Deadlines),
+            stream=self._section(tables, "stream", Stream),
+            providers=providers,
+            keys=self._keys(providers),
+        )
+
+    def _providers(self, tables: Mapping[str, Any]) -> dict[str, ProviderSettings]:
+        simulator = {SIMULATOR: ProviderSettings(dialect="simulated")}
+        if "providers" not in tables:
+            found = {
+                name: provider
+                for name, provider in FROM_ENVIRONMENT.items()
+                if provider.api_key_env and self._secret(provider.api_key_env)
+            }
+            return found | simulator
+        named = tables["providers"]
+        if not isinstance(named, dict):
+            raise self._wrong("providers", "expected a table for each provider")
+        return simulator | {name: self._provider(name, table) for name, table in named.items()}
+
+    def _provider(self, name: str, table: object) -> ProviderSettings:
+        key = f"providers.{name}"
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise self._wrong(key, "expected a name of letters, digits, - and _")
+        provider = self._convert(table, key, ProviderSettings)
+        if provider.dialect == "openai":
+            self._check_url(f"{key}.base_url", provider.base_url)
+        elif provider.dialect != "simulated":
+            raise self._wrong(
+                f"{key}.dialect",
+                f"{provider.dialect!r} is not spoken by this version; expected openai or simulated",
+            )
+        return provider
+
+    def _check_url(self, key: str, url: str | None) -> None:
+        if url is None:
+            raise self._wrong(key, "is missing; expected the address of the API, up to /v1")
+        try:
+            parts = urlsplit(url)
+            sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            sound = False
+        if not sound:
+            raise self._wrong(key, "expected an http:// or https:// address")
+        if parts.username or parts.query or parts.fragment:
+            raise self._wrong(key, "expected an address without a key, a query or a fragment in it")
+
+    def _keys(self, providers: Mapping[str, ProviderSettings]) -> dict[str, str]:
+        keys = {}
+        for name, provider in providers.items():
+            variable = provider.api_key_env
+            if variable is None:
+                continue
+            key = self._secret(variable)
+            if not key:
+                raise self._wrong(
+                    f"providers.{name}.api_key_env",
+                    f"the variable {variable} is not set; expected it, or {variable}_FILE, "
+                    "to hold the key",
+                )
+            if not (key.isascii() and key.isprintable()):
+                raise self._wrong(
+                    f"providers.{name}.api_key_env",
+                    f"the key in {variable} has characters that no key has",
+                )
+            keys[name] = key
+        return keys
+
+    def _secret(self, variable: str) -> str:
+        """The value of a variable, or of the file that `<variable>_FILE` names."""
+        value = self._environ.get(variable, "").strip()
+        path = self._environ.get(f"{variable}_FILE")
+        if value or not path:
+            return value
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SettingsError(
+                f"{self._source}: {variable}_FILE: the file {path} cannot be read."
+            ) from exc
+
+    def _default_provider(
+        self, tables: Mapping[str, Any], providers: Mapping[str, ProviderSettings]
+    ) -> str:
+        if "default_provider" not in tables:
+            return "openrouter" if "openrouter" in providers else SIMULATOR
+        name = tables["default_provider"]
+        if not isinstance(name, str) or name not in providers:
+            raise self._wrong("default_provider", f"expected one of {', '.join(providers)}")
+        return name
+
+    def _section(self, tables: Mapping[str, Any], key: str, section: type[AnyStruct]) -> AnyStruct:
+        return self._convert(tables.get(key, {}), key, section)
+
+    def _convert(self, table: object, key: str, section: type[AnyStruct]) -> AnyStruct:
+        if not isinstance(table, dict):
+            raise self._wrong(key, "expected a table")
+        for name in table:
+            if name not in section.__struct_fields__:
+                expected = ", ".join(section.__struct_fields__)
+                raise self._wrong(f"{key}.{name}", f"unknown key; expected one of {expected}")
+        try:
+            return msgspec.convert(table, section)
+        except msgspec.ValidationError as exc:
+            what, _, path = str(exc).replace("`", "").partition(" - at $")
+            raise self._wrong(f"{key}{path}", f"{what[:1].lower()}{what[1:]}") from None
+
+    def _wrong(self, key: str, what: str) -> SettingsError:
+        return SettingsError(f"{self._source}: {key}: {what}.")

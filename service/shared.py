@@ -1,0 +1,41 @@
+"""What all requests of one process share, and the task that holds it open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import trio
+
+from service.allowance import Allowance
+from service.providers.roster import Roster, open_roster
+from service.settings import Settings
+from service.tally import Tally
+
+__all__ = ["OpenRoster", "Shared"]
+
+OpenRoster = Callable[[Settings], AbstractAsyncContextManager[Roster]]
+
+
+class Shared:
+    """One process's settings, providers and counts.
+
+    `roster` is there while `hold_open` runs, which is as long as requests are served.
+    """
+
+    roster: Roster
+
+    def __init__(self, settings: Settings, open_roster: OpenRoster = open_roster) -> None:
+        self._open_roster = open_roster
+        self.settings = settings
+        self.patience = settings.deadlines.patience()
+        self.tally = Tally()
+        self.allowance = Allowance(settings.limits.daily_model_responses)
+        self.running = trio.CapacityLimiter(settings.limits.max_comparisons)
+        """Held by every comparison for as long as it runs."""
+
+    async def hold_open(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Open the providers, report that they are there, close them when cancelled."""
+        async with self._open_roster(self.settings) as self.roster:
+            task_status.started()
+            await trio.sleep_forever()

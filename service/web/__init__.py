@@ -1,0 +1,1 @@
+"""The pages, as files; `importlib.resources` finds them in a wheel too."""
