@@ -1,0 +1,58 @@
+"""Ask a running service over HTTP, and note when each event arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import trio
+
+from service.eventstream import Decoder
+from service.providers.loose_json import loads
+from service.redaction import presentable
+from service.upstream import Client, Reply, open_client
+from service.verdict import Arrival
+
+__all__ = ["ObservationError", "observe"]
+
+ERROR_BODY_BYTES = 64 * 1024
+
+
+class ObservationError(Exception):
+    """The service gave no stream; the message is one sentence."""
+
+
+async def observe(url: str, *, models: Sequence[str], prompt: str) -> list[Arrival]:
+    """Send one question to the service at `url` and listen to the end of its stream.
+
+    A stream that is cut gives the events that came. Raises `ObservationError` when the service
+    refuses, and `ProviderError` when it can't be reached.
+    """
+    body = msgspec.json.encode({"input_data": prompt, "models": list(models)})
+    async with open_client() as client:
+        return await _listen(client, f"{url.rstrip('/')}/compare-stream", body)
+
+
+async def _listen(client: Client, url: str, body: bytes) -> list[Arrival]:
+    arrivals: list[Arrival] = []
+    decoder = Decoder()
+    asked_at = trio.current_time()
+    headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+    async with client.post(url, headers=headers, body=body, on_connected=lambda: None) as reply:
+        if reply.status != 200 or reply.media_type != "text/event-stream":
+            raise await _refused(reply)
+        async with reply.chunks() as chunks:
+            async for chunk in chunks:
+                seconds = trio.current_time() - asked_at
+                for message in decoder.feed(chunk):
+                    event = loads(message.data)
+                    if isinstance(event, dict):
+                        arrivals.append(Arrival(seconds, event))
+    return arrivals
+
+
+async def _refused(reply: Reply) -> ObservationError:
+    answer = loads(await reply.read(ERROR_BODY_BYTES))
+    detail = answer.get("detail") if isinstance(answer, dict) else None
+    said = f": {presentable(detail)}" if isinstance(detail, str) else ""
+    return ObservationError(f"it answered with status {reply.status} instead of a stream{said}")
