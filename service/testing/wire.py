@@ -1,0 +1,144 @@
+"""A provider over real sockets that sends exactly the bytes that a test says."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import h11
+import trio
+
+__all__ = ["Close", "Pause", "Reset", "Wire", "open_wire"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait so many seconds by the real clock."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the connection in order (FIN)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Tear the connection down (RST)."""
+
+
+Step: TypeAlias = bytes | Pause | Close | Reset
+
+
+@dataclass(slots=True)
+class Wire:
+    """What happened at a scripted provider."""
+
+    base_url: str
+    requests: list[tuple[h11.Request, bytes]] = field(default_factory=list)
+    """Each request's head and body."""
+    opened: int = 0
+    closed: int = 0
+    _quiet: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def open(self) -> int:
+        """Connections that are open now."""
+        return self.opened - self.closed
+
+    async def all_closed(self) -> None:
+        """Wait until no connection is open."""
+        while self.open:
+            self._quiet = trio.Event()
+            await self._quiet.wait()
+
+    def _close_one(self) -> None:
+        self.closed += 1
+        self._quiet.set()
+
+
+@asynccontextmanager
+async def open_wire(*steps: Step, answers: Sequence[Sequence[Step]] = ()) -> AsyncIterator[Wire]:
+    """A server on a free loopback port that answers every request by `steps`.
+
+    With `answers`, the first request gets the first of them and so on; the last one is repeated.
+    The steps are raw: status line and headers are theirs to send. After the last step the
+    connection stays open until the client closes it, whose leaving is noticed at every moment.
+    """
+    scripts = [tuple(answer) for answer in answers] or [steps]
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listeners[0].socket.getsockname()[1]
+    wire = Wire(f"http://127.0.0.1:{port}/v1")
+
+    async def handle(stream: trio.SocketStream) -> None:
+        wire.opened += 1
+        try:
+            async with stream:
+                await _converse(stream, wire, scripts)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
+            pass  # the client left, as many tests want it to
+        finally:
+            wire._close_one()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(trio.serve_listeners, handle, listeners)
+        yield wire
+        nursery.cancel_scope.cancel("the test is over")
+
+
+async def _converse(stream: trio.SocketStream, wire: Wire, scripts: list[tuple[Step, ...]]) -> None:
+    received = bytes(await stream.receive_some())
+    while received:
+        # A fresh parser for each request: our answers are raw bytes of which h11 knows nothing.
+        request = await _read_request(stream, h11.Connection(h11.SERVER), received)
+        if request is None:
+            return
+        wire.requests.append(request)
+        script = scripts[min(len(wire.requests), len(scripts)) - 1]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_play, stream, script)
+            # The client's next request, or its leaving, ends whatever is still being played.
+            received = bytes(await stream.receive_some())
+            nursery.cancel_scope.cancel("the client has said what comes next")
+
+
+async def _read_request(
+    stream: trio.SocketStream, inbound: h11.Connection, received: bytes
+) -> tuple[h11.Request, bytes] | None:
+    inbound.receive_data(received)
+    head: h11.Request | None = None
+    body = bytearray()
+    while True:  # noqa: ASYNC913  # turns without waiting are as few as the events in hand
+        event = inbound.next_event()
+        if event is h11.NEED_DATA:
+            inbound.receive_data(bytes(await stream.receive_some()))
+        elif isinstance(event, h11.Request):
+            head = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+        elif isinstance(event, h11.EndOfMessage) and head is not None:
+            return head, bytes(body)
+        else:
+            return None
+
+
+async def _play(stream: trio.SocketStream, script: Sequence[Step]) -> None:
+    for step in script:
+        match step:
+            case bytes():
+                await stream.send_all(step)
+            case Pause():
+                await trio.sleep(step.seconds)
+            case Close():
+                await stream.aclose()
+                return
+            case Reset():
+                linger = struct.pack("ii", 1, 0)
+                stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                await stream.aclose()
+                return
