@@ -105,9 +105,9 @@ class Comparison:
         remains.
         """
         outcome = Outcome(trio.current_time(), [])
-        # One place per model: all starts are there at once and leave in one write. After that
-        # a model may be one event ahead of the client, and then its provider has to wait.
-        outbox, inbox = trio.open_memory_channel[Event](len(self.entrants))
+        # One place less than there are models: with the one in the sender's hand that is every
+        # start, and they leave in one write. Behind them a model waits until its event is taken.
+        outbox, inbox = trio.open_memory_channel[Event](len(self.entrants) - 1)
         self._log.info("comparison started", models=[entrant.name for entrant in self.entrants])
         try:
             async with trio.open_nursery() as nursery:
@@ -120,8 +120,10 @@ class Comparison:
 
     async def _conduct(self, outcome: Outcome, outbox: trio.MemorySendChannel[Event]) -> None:
         with outbox:
-            for entrant in self.entrants:
-                outbox.send_nowait(_start(entrant))
+            *starts, last = map(_start, self.entrants)
+            for start in starts:
+                outbox.send_nowait(start)
+            await outbox.send(last)  # the reader is there: only now is anybody asked, and billed
             async with trio.open_nursery() as models:
                 for entrant in self.entrants:
                     models.start_soon(

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -187,6 +187,8 @@ class _Reader:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise self._wrong(key, "expected a name of letters, digits, - and _")
         provider = self._convert(table, key, ProviderSettings)
+        if name == SIMULATOR and provider.dialect != "simulated":
+            raise self._wrong(f"{key}.dialect", f"{name} is the simulator's name")
         if provider.dialect == "openai":
             self._check_url(f"{key}.base_url", provider.base_url)
         elif provider.dialect != "simulated":
@@ -267,6 +269,10 @@ class _Reader:
             return msgspec.convert(table, section)
         except msgspec.ValidationError as exc:
             what, _, path = str(exc).replace("`", "").partition(" - at $")
+            if what.startswith("Invalid enum value"):
+                choices = get_args(get_type_hints(section)[path.removeprefix(".")])
+                choices = get_args(choices[0]) or choices  # the Literal of an optional one
+                what = f"expected one of {', '.join(map(str, choices))}"
             raise self._wrong(f"{key}{path}", f"{what[:1].lower()}{what[1:]}") from None
 
     def _wrong(self, key: str, what: str) -> SettingsError:

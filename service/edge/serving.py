@@ -81,5 +81,6 @@ async def serve_until_signalled(
                     stop.set()
 
             nursery.start_soon(heed_signals, name="signals")
-            url = await nursery.start(partial(serve, app, binding, stop=stop))
-            on_ready(url)
+            async with trio.open_nursery() as serving:
+                on_ready(await serving.start(partial(serve, app, binding, stop=stop)))
+            nursery.cancel_scope.cancel("served")

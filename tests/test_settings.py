@@ -1,0 +1,145 @@
+"""Settings: what a file may say, and the one line for what it may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.patience import Patience
+from service.settings import Settings, SettingsError, load
+
+OPENROUTER = """
+[providers.openrouter]
+dialect = "openai"
+base_url = "https://openrouter.ai/api/v1"
+api_key_env = "OPENROUTER_API_KEY"
+"""
+
+
+def loaded(tmp_path: Path, text: str, **environ: str) -> Settings:
+    path = tmp_path / "compare.toml"
+    path.write_text(text)
+    return load(path, environ)
+
+
+def test_without_a_file_and_without_keys_the_simulator_is_all_there_is() -> None:
+    settings = load(None, {})
+    assert list(settings.providers) == ["sim"]
+    assert settings.default_provider == "sim"
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    settings = load(None, {})
+    limits, stream = settings.limits, settings.stream
+    assert (limits.max_models, limits.max_comparisons) == (9, 256)
+    assert (limits.max_body_bytes, limits.daily_model_responses) == (1048576, 0)
+    assert settings.deadlines.patience() == Patience(connect=5, first_token=30, idle=60, total=300)
+    assert (stream.heartbeat, stream.write_timeout, stream.flush_ms) == (10, 10, 50)
+
+
+def test_a_provider_appears_for_each_key_in_the_environment() -> None:
+    settings = load(None, {"OPENROUTER_API_KEY": "k1", "OPENAI_API_KEY": "k2"})
+    assert list(settings.providers) == ["openrouter", "openai", "sim"]
+    assert settings.default_provider == "openrouter"
+    assert settings.keys == {"openrouter": "k1", "openai": "k2"}
+
+
+def test_a_file_that_names_no_provider_leaves_those_of_the_environment(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, "[limits]\nmax_models = 3", OPENAI_API_KEY="k")
+    assert list(settings.providers) == ["openai", "sim"]
+    assert settings.limits.max_models == 3
+
+
+def test_the_simulator_is_always_there(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, OPENROUTER, OPENROUTER_API_KEY="k")
+    assert sorted(settings.providers) == ["openrouter", "sim"]
+
+
+def test_the_variable_names_the_file_and_an_argument_wins(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.toml", tmp_path / "two.toml"
+    one.write_text("[limits]\nmax_models = 1")
+    two.write_text("[limits]\nmax_models = 2")
+    assert load(None, {"COMPARE_CONFIG": str(one)}).limits.max_models == 1
+    assert load(two, {"COMPARE_CONFIG": str(one)}).limits.max_models == 2
+
+
+def test_a_key_may_stand_in_a_file_that_a_variable_names(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("from-the-file\n")
+    settings = loaded(tmp_path, OPENROUTER, OPENROUTER_API_KEY_FILE=str(secret))
+    assert settings.keys == {"openrouter": "from-the-file"}
+
+
+def test_keys_do_not_show_when_settings_are_printed(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, OPENROUTER, OPENROUTER_API_KEY="very-secret")
+    assert "very-secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "expectation"),
+    [
+        ("x = 1", "x", "unknown key; expected one of default_provider, limits"),
+        ("limits = 3", "limits", "expected a table"),
+        ("[limits]\nmax_modelz = 1", "limits.max_modelz", "unknown key; expected one of max_mod"),
+        ("[limits]\nmax_models = 0", "limits.max_models", "expected int >= 1"),
+        ("[limits]\nmax_models = '9'", "limits.max_models", "expected int, got str"),
+        ("[deadlines]\nidle = 0", "deadlines.idle", "expected float > 0"),
+        ("[stream]\nheartbeat = nan", "stream.heartbeat", "expected float > 0"),
+        ("[stream]\nflush_ms = -1", "stream.flush_ms", "expected float >= 0"),
+        ("default_provider = 'x'", "default_provider", "expected one of sim"),
+        ("default_provider = []", "default_provider", "expected one of sim"),
+        ("providers = 1", "providers", "expected a table for each provider"),
+        ("[providers.a]", "providers.a", "object missing required field dialect"),
+        ("[providers.a]\ndialect = 'x'", "providers.a.dialect", "expected one of openai, "),
+        (
+            "[providers.a]\ndialect = 'openai'\nflavour = 'x'",
+            "providers.a.flavour",
+            "expected one of openrouter, openai, compatible",
+        ),
+        ("[providers.a]\ndialect = 'gemini'", "providers.a.dialect", "not spoken by this version"),
+        ("[providers.a]\ndialect = 'openai'", "providers.a.base_url", "is missing; expected the"),
+        (
+            "[providers.a]\ndialect = 'openai'\nbase_url = 'ftp://x'",
+            "providers.a.base_url",
+            "expected an http:// or https:// address",
+        ),
+        (
+            "[providers.a]\ndialect = 'openai'\nbase_url = 'http://x:99999'",
+            "providers.a.base_url",
+            "expected an http:// or https:// address",
+        ),
+        (
+            "[providers.a]\ndialect = 'openai'\nbase_url = 'http://u:p@x/v1'",
+            "providers.a.base_url",
+            "expected an address without a key",
+        ),
+        ("[providers.'a:b']\ndialect = 'simulated'", "providers.a:b", "expected a name of letters"),
+        ("[providers.sim]\ndialect = 'openai'", "providers.sim.dialect", "is the simulator's name"),
+        (OPENROUTER, "providers.openrouter.api_key_env", "OPENROUTER_API_KEY is not set"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_file_the_key_and_what_was_expected(
+    tmp_path: Path, text: str, key: str, expectation: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        loaded(tmp_path, text)
+    line = str(caught.value)
+    assert line.startswith(f"{tmp_path / 'compare.toml'}: {key}: ")
+    assert expectation in line
+    assert "\n" not in line
+
+
+def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"compare\.toml: is not valid TOML: Expected"):
+        loaded(tmp_path, "[limits")
+    with pytest.raises(SettingsError, match=r"none\.toml: cannot be read: No such file"):
+        load(tmp_path / "none.toml", {})
+
+
+def test_a_key_with_characters_that_no_header_may_hold_is_refused_without_being_shown(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(SettingsError, match="OPENROUTER_API_KEY has characters") as caught:
+        loaded(tmp_path, OPENROUTER, OPENROUTER_API_KEY="sk\u00e9cret\nX: y")
+    assert "cret" not in str(caught.value)
