@@ -66,6 +66,16 @@ class Entrant:
     prompt: Prompt
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """How one model's answer ended."""
+
+    done: Done
+    words: ErrorChunk | None = None
+    """What clients that know only chunks are shown of a failure."""
+    error: ProviderError | None = None
+
+
 @dataclass(slots=True)
 class Outcome:
     """What came of a comparison so far."""
@@ -108,7 +118,6 @@ class Comparison:
         # One place less than there are models: with the one in the sender's hand that is every
         # start, and they leave in one write. Behind them a model waits until its event is taken.
         outbox, inbox = trio.open_memory_channel[Event](len(self.entrants) - 1)
-        self._log.info("comparison started", models=[entrant.name for entrant in self.entrants])
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._conduct, outcome, outbox, name=f"comparison {self.id}")
@@ -142,56 +151,50 @@ class Comparison:
         with outbox:
             account = Account(entrant.name, entrant.prompt)
             try:
-                done, words = await self._ask(entrant, account, outbox)
+                end = await self._ask(entrant, account, outbox)
             except BaseException:
-                self._ended(outcome, entrant, account.failed("cancelled"))
+                self._ended(outcome, entrant, End(account.failed("cancelled")))
                 raise
-            self._ended(outcome, entrant, done)
-            if words is not None:
-                await outbox.send(words)
-            await outbox.send(done)
+            self._ended(outcome, entrant, end)
+            if end.words is not None:
+                await outbox.send(end.words)
+            await outbox.send(end.done)
 
     async def _ask(
         self, entrant: Entrant, account: Account, outbox: trio.MemorySendChannel[Event]
-    ) -> tuple[Done, ErrorChunk | None]:
-        """One model's answer under its clocks; how it ended, and the words for it if it failed."""
+    ) -> End:
+        """One model's answer under its clocks, and how it ended."""
         watch = Watch(self._patience)
         outlet = _Outlet(account, watch, outbox, self._log)
         try:
             with watch.whole, watch.silence:
                 ending = await entrant.provider.stream(entrant.prompt, outlet)
-                return account.finished(ending), None
+                return End(account.finished(ending))
         except ProviderError as error:
-            self._log.info(
-                "provider failed",
-                model=entrant.name,
-                code=error.code,
-                error=str(error),
-                retryable=error.retryable,
-                retry_after=error.retry_after,
-            )
-            return account.failed(error.code), account.error_chunk(error)
+            return End(account.failed(error.code), account.error_chunk(error), error)
         except Exception:
             # A bug in one provider must not take the others' answers with it. A group that holds
             # Cancelled is no Exception and passes: it is being cancelled already.
             self._log.exception("provider code failed", model=entrant.name)
-            return account.failed("internal_error"), account.error_chunk(INTERNAL_ERROR)
+            return End(account.failed("internal_error"), account.error_chunk(INTERNAL_ERROR))
         code, seconds = watch.verdict()
-        return account.failed(code), account.timed_out(seconds)
+        return End(account.failed(code), account.timed_out(seconds))
 
-    def _ended(self, outcome: Outcome, entrant: Entrant, done: Done) -> None:
+    def _ended(self, outcome: Outcome, entrant: Entrant, end: End) -> None:
+        done = end.done
         outcome.dones.append(done)
         self._log.info(
             "model ended",
             model=entrant.name,
             provider=entrant.provider.name,
-            outcome="failed" if done.error else "finished",
+            outcome=_outcome_of(done),
             code=done.code,
             finish_reason=done.finish_reason,
             chunks=done.chunks,
             attempts=done.attempts,
             **asdict(done.timings),
             **(asdict(done.usage) if done.usage else {}),
+            **(end.error.facts() if end.error else {}),
         )
         self._on_done(done)
 
@@ -284,6 +287,12 @@ def summarise(comparison_id: str, question: Question, outcome: Outcome) -> Metad
         sum_of_models_ms=sum_ms,
         speedup=round(sum_ms / wall_ms, 2) if wall_ms else 1.0,
     )
+
+
+def _outcome_of(done: Done) -> str:
+    if not done.error:
+        return "finished"
+    return "cancelled" if done.code == "cancelled" else "failed"
 
 
 def _total_usage(dones: Sequence[Done]) -> Usage:

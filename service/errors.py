@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from service.events import ErrorCode
 
 __all__ = ["ProviderError"]
@@ -26,4 +28,12 @@ class ProviderError(Exception):
         self.retryable = retryable
         """The provider, or the kind of fault, says that the same request may work later."""
         self.retry_after = retry_after
-        """Seconds that the provider asked us to wait; null when it did not say."""
+        """Seconds that the provider asked us to wait; None when it did not say."""
+
+    def facts(self) -> dict[str, Any]:
+        """What a log line says of it besides the code."""
+        return {
+            "error": str(self),
+            "retryable": self.retryable,
+            "retry_after": self.retry_after,
+        }
