@@ -20,6 +20,7 @@ from service.simulator.writing import excerpt_of, split
 
 PROMPT = "How does a café keep its queue short — and its guests happy?"
 WELL_BEHAVED = [model for model in MODELS if model.well_behaved]
+PROMPT_ONES = [m for m in WELL_BEHAVED if m.id not in ("sim:thinker", "sim:careful")]
 ALL_BUT_FLOODS = [model for model in MODELS if model.misbehaviour not in ("floods", "refuses")]
 
 well_behaved = pytest.mark.parametrize("model", WELL_BEHAVED, ids=lambda model: model.id)
@@ -80,12 +81,12 @@ def test_a_demonstration_takes_seconds_not_minutes(model: Temperament) -> None:
 def test_a_bare_id_keeps_its_temperament_from_one_run_to_the_next() -> None:
     bare = ["google/gemini-2.0-flash-exp:free", "openai/gpt-4o-mini", "x"]
     drawn = [temperament_for(model) for model in bare]
-    assert [each.id for each in drawn if each] == ["sim:polyglot", "sim:careful", "sim:poet"]
+    assert [each.id for each in drawn if each] == ["sim:polyglot", "sim:rambler", "sim:rambler"]
 
 
-def test_bare_ids_are_played_by_all_of_the_well_behaved_and_by_no_other() -> None:
+def test_bare_ids_are_played_by_all_of_the_prompt_models_and_by_no_other() -> None:
     drawn = {temperament_for(f"maker/model-{n}") for n in range(500)}
-    assert drawn == set(WELL_BEHAVED)
+    assert drawn == set(PROMPT_ONES)
 
 
 def test_an_id_that_claims_to_be_ours_and_is_not_has_no_temperament() -> None:
@@ -251,8 +252,8 @@ def test_every_piece_has_a_time_of_its_own() -> None:
 
 def test_bursts_keep_the_average_rate() -> None:
     bursty = answer("sim:bursty")
-    times = [bursty.due(n) for n in range(72)]
-    assert times == [0.5] * 24 + [0.5 + 24 / 90] * 24 + [0.5 + 48 / 90] * 24
+    times = [bursty.due(n) for n in range(36)]
+    assert times == [0.32] * 12 + [0.32 + 12 / 90] * 12 + [0.32 + 24 / 90] * 12
 
 
 def test_the_wait_for_the_first_token_is_filled_with_comments() -> None:
@@ -328,3 +329,11 @@ def test_a_whole_answer_is_one_object_with_the_same_text() -> None:
         }
     ]
     assert completion["usage"] == thinker.usage.to_json()
+
+
+@pytest.mark.parametrize(("one", "other"), [*itertools.combinations(PROMPT_ONES, 2)], ids=lambda m: m.id)
+def test_no_prompt_model_writes_twenty_tokens_before_another_has_begun(
+    one: Temperament, other: Temperament
+) -> None:
+    first, second = sorted((answer(one.id), answer(other.id)), key=lambda a: a.due(0))
+    assert second.due(0) < first.due(19)

@@ -88,8 +88,8 @@ async def test_a_burst_is_heard_in_one_write(autojump_clock: MockClock) -> None:
     async with open_conversation() as (_, client):
         await client.send_all(request_with(body_for("sim:bursty", max_tokens=60)))
         heard = await hear(client)
-    assert [pieces for _, pieces in heard] == [24, 24, 12]
-    assert [time for time, _ in heard] == pytest.approx([0.5, 0.5 + 24 / 90, 0.5 + 48 / 90])
+    assert [pieces for _, pieces in heard] == [12] * 5
+    assert [time for time, _ in heard] == pytest.approx([0.32 + 12 * n / 90 for n in range(5)])
 
 
 async def test_a_client_that_reads_late_gets_what_was_due_and_the_same_end(

@@ -42,21 +42,25 @@ class Temperament:
 
 # In the order of the catalogue: the first nine make a good comparison. At speed 1 their answers
 # take from 1.5 to 6 seconds, and no two take the same.
+#
+# All but two, the thinker and the careful one, have begun to write before any of the others has
+# written twenty tokens: by that, more than one model among the first twenty chunks, scripts and
+# people tell a concurrent stream from a sequential one.
 MODELS: tuple[Temperament, ...] = (
     Temperament(
         id="sim:swift",
         name="Swift",
-        description="Simulated: starts at once and writes faster than anyone reads.",
-        first_token_seconds=0.1,
-        tokens_per_second=300,
-        length=(430, 520),
+        description="Simulated: the first to write, and faster than anyone reads.",
+        first_token_seconds=0.18,
+        tokens_per_second=110,
+        length=(180, 230),
     ),
     Temperament(
         id="sim:steady",
         name="Steady",
         description="Simulated: an even pace, with headings and a numbered list.",
-        first_token_seconds=0.4,
-        tokens_per_second=80,
+        first_token_seconds=0.25,
+        tokens_per_second=65,
         length=(190, 240),
         style="guide",
     ),
@@ -64,9 +68,9 @@ MODELS: tuple[Temperament, ...] = (
         id="sim:thinker",
         name="Thinker",
         description="Simulated: streams its reasoning first, and answers after it.",
-        first_token_seconds=0.6,
-        tokens_per_second=110,
-        length=(220, 280),
+        first_token_seconds=0.3,
+        tokens_per_second=95,
+        length=(200, 260),
         style="essay",
         reasons=True,
     ),
@@ -74,8 +78,8 @@ MODELS: tuple[Temperament, ...] = (
         id="sim:poet",
         name="Poet",
         description="Simulated: a few slow stanzas that are about your question only in passing.",
-        first_token_seconds=0.7,
-        tokens_per_second=40,
+        first_token_seconds=0.34,
+        tokens_per_second=35,
         length=(90, 140),
         style="verse",
     ),
@@ -83,25 +87,25 @@ MODELS: tuple[Temperament, ...] = (
         id="sim:coder",
         name="Coder",
         description="Simulated: answers with short Python programs, whatever the question.",
-        first_token_seconds=0.5,
-        tokens_per_second=140,
-        length=(280, 400),
+        first_token_seconds=0.28,
+        tokens_per_second=100,
+        length=(250, 360),
         style="code",
     ),
     Temperament(
         id="sim:analyst",
         name="Analyst",
         description="Simulated: puts everything into Markdown tables.",
-        first_token_seconds=0.9,
-        tokens_per_second=120,
-        length=(240, 320),
+        first_token_seconds=0.33,
+        tokens_per_second=90,
+        length=(220, 300),
         style="table",
     ),
     Temperament(
         id="sim:terse",
         name="Terse",
         description="Simulated: a few short sentences, one word after the other.",
-        first_token_seconds=0.25,
+        first_token_seconds=0.2,
         tokens_per_second=30,
         length=(42, 56),
         style="terse",
@@ -119,26 +123,26 @@ MODELS: tuple[Temperament, ...] = (
         id="sim:rambler",
         name="Rambler",
         description="Simulated: the longest answer of all, and it never comes to the point.",
-        first_token_seconds=0.3,
-        tokens_per_second=160,
-        length=(720, 840),
+        first_token_seconds=0.24,
+        tokens_per_second=105,
+        length=(480, 560),
         style="ramble",
     ),
     Temperament(
         id="sim:bursty",
         name="Bursty",
-        description="Simulated: nothing for a moment, then two dozen tokens at once.",
-        first_token_seconds=0.5,
+        description="Simulated: nothing for a moment, then a dozen tokens at once.",
+        first_token_seconds=0.32,
         tokens_per_second=90,
         length=(200, 260),
         style="guide",
-        burst=24,
+        burst=12,
     ),
     Temperament(
         id="sim:polyglot",
         name="Polyglot",
         description="Simulated: changes its language and its script from sentence to sentence.",
-        first_token_seconds=0.35,
+        first_token_seconds=0.3,
         tokens_per_second=55,
         length=(120, 170),
         style="polyglot",
@@ -192,11 +196,16 @@ MODELS: tuple[Temperament, ...] = (
 )
 
 _BY_ID = {temperament.id: temperament for temperament in MODELS}
-_WELL_BEHAVED = tuple(temperament for temperament in MODELS if temperament.well_behaved)
+_PROMPT_ONES = tuple(
+    temperament
+    for temperament in MODELS
+    if temperament.well_behaved and temperament.id not in ("sim:thinker", "sim:careful")
+)
+"""Those that may play somebody else: they let nobody write twenty tokens alone."""
 
 
 def temperament_for(model: str) -> Temperament | None:
-    """Who answers as `model`: any id that is not one of ours is played by a well-behaved one.
+    """Who answers as `model`: any id that is not one of ours is played by a prompt one.
 
     None when the id claims to be ours and is not.
     """
@@ -204,4 +213,4 @@ def temperament_for(model: str) -> Temperament | None:
         return _BY_ID.get(model)
     # Not `hash`: a model keeps its temperament from one run to the next.
     digest = hashlib.blake2b(model.encode(), digest_size=8).digest()
-    return _WELL_BEHAVED[int.from_bytes(digest, "big") % len(_WELL_BEHAVED)]
+    return _PROMPT_ONES[int.from_bytes(digest, "big") % len(_PROMPT_ONES)]
