@@ -1,0 +1,291 @@
+"""The document: OpenAPI 3.2.0, the first version that can describe a stream item by item.
+
+Version 3.2.0, section 4.14.4 "Special Considerations for Server-Sent Events": an item of
+`text/event-stream` is an event after parsing, an object whose `data` is a string, so comments and
+line ends are not described. JSON inside that string is described by `contentMediaType` and
+`contentSchema`. https://spec.openapis.org/oas/v3.2.0.html#special-considerations-for-server-sent-events
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service import __version__
+from service.events import (
+    Chunk,
+    Complete,
+    Done,
+    ErrorChunk,
+    Metadata,
+    Reasoning,
+    Start,
+    Timings,
+    Usage,
+)
+from service.openapi.examples import COMPARED, QUESTIONS, REFUSALS, STREAM, RefusalKind, shown
+from service.openapi.schemas import (
+    Schema,
+    error_code_schema,
+    event_schema,
+    ref,
+    schemas_read,
+    schemas_sent,
+)
+from service.providers.catalogue import CatalogueModel
+from service.question import QuestionBody, Turn
+from service.replies import (
+    Compared,
+    Greeting,
+    Health,
+    Models,
+    ModelStatistics,
+    ModelStats,
+    RateLimitStatus,
+    Refused,
+    ShortModelStatistics,
+)
+
+__all__ = ["document"]
+
+READ = (QuestionBody, Turn)
+SENT = (
+    *(Start, Chunk, ErrorChunk, Reasoning, Done, Complete, Timings, Usage, Metadata),
+    *(Compared, Models, CatalogueModel, ModelStats, ModelStatistics, ShortModelStatistics),
+    *(RateLimitStatus, Health, Greeting, Refused),
+)
+
+ABOUT = """\
+One question to many language models at once, their answers in one stream. Every path below is \
+also there under `/api`. Models named `sim:…` are simulated: they need no key and cost nothing.
+
+Fields that this document does not name may be added at any time, and fields that the service does \
+not know are ignored. A request that is refused starts nothing. Every refusal has the same form:
+
+| status | code | when |
+|---|---|---|
+"""
+STREAMING = """\
+The answers as Server-Sent Events, as they are written. An event is the line `data: `, then one \
+line of JSON, then a blank line. First comes `start` for each model, in the order asked for; then \
+each model's `reasoning` and `chunk`s, mixed with the others', and exactly one `done` for each; \
+`complete` is the last. A model's chunks without `error`, put together, are its answer, byte for \
+byte.
+
+A model that fails harms no other: it says so in a chunk that begins with `Error: ` and has \
+`error`, and in its `done`. While nothing is said for a while, a comment `: ping` keeps the \
+connection warm; comments are not events. Skip events whose `type` you do not know.
+
+To leave is to stop: when the connection ends, so do all requests to providers. This page shows a \
+stream when it is over; `curl -N` shows it as it comes.
+"""
+COMPARING = """\
+The same, as one answer when the last model has ended. A model that fails is named in `errors`; \
+the answers of the others are not touched.
+"""
+
+EVERYWHERE = (404, 405, 500)
+"""What any path may answer."""
+TO_A_QUESTION = (400, 404, 405, 408, 413, 415, 429, 500, 503)
+
+
+def document() -> dict[str, Any]:
+    """The interface as an OpenAPI 3.2.0 document."""
+    return {
+        "openapi": "3.2.0",
+        "info": {
+            "title": "compare-stream",
+            "version": __version__,
+            "summary": "One question, many models, one stream.",
+            "description": ABOUT + "\n".join(_row(*item) for item in REFUSALS.items()),
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [
+            {"url": "/", "description": "Bare paths"},
+            {"url": "/api", "description": "The same under /api"},
+        ],
+        "tags": [
+            {"name": "compare", "description": "Ask"},
+            {"name": "look", "description": "What there is, and how it does"},
+        ],
+        "paths": _paths(),
+        "components": {"schemas": _schemas(), "responses": _refusals()},
+    }
+
+
+def _paths() -> dict[str, Any]:
+    return {
+        "/compare-stream": {
+            "post": _question("compare_stream", "Stream the answers", STREAMING, _stream())
+        },
+        "/compare": {"post": _question("compare", "Wait for the answers", COMPARING, _compared())},
+        "/models": {
+            "get": _look("models", "List the models to choose from", _json("Models")),
+        },
+        "/model-stats": {
+            "get": _look(
+                "model_stats",
+                "Count each model's successes and failures since the start",
+                _json("ModelStats"),
+            )
+        },
+        "/rate-limit-status": {
+            "get": {
+                **_look(
+                    "rate_limit_status",
+                    "See what is left of today's allowance",
+                    _json("RateLimitStatus"),
+                ),
+                "parameters": [FINGERPRINT],
+            }
+        },
+        "/health": {"get": _look("health", "See that the process answers", _json("Health"))},
+        "/": {
+            "get": _look(
+                "index",
+                "The page for a browser, a greeting for a program",
+                {**_json("Greeting"), "text/html": {"schema": {"type": "string"}}},
+            )
+        },
+    }
+
+
+FINGERPRINT = {
+    "name": "fingerprint",
+    "in": "query",
+    "description": "The `browser_fingerprint` whose own allowance is asked for.",
+    "schema": {"type": "string"},
+}
+COMPARISON_ID = {
+    "X-Comparison-Id": {
+        "description": "The comparison's id; `complete` has it too.",
+        "required": True,
+        "schema": {"type": "string"},
+    }
+}
+STREAM_HEADERS = {
+    **COMPARISON_ID,
+    "Cache-Control": {
+        "description": "A proxy must neither keep the stream nor change it.",
+        "required": True,
+        "schema": {"type": "string", "const": "no-cache, no-transform"},
+    },
+    "X-Accel-Buffering": {
+        "description": "Tells nginx to pass the stream on at once.",
+        "required": True,
+        "schema": {"type": "string", "const": "no"},
+    },
+}
+
+
+def _question(
+    operation: str, summary: str, description: str, answer: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "tags": ["compare"],
+        "operationId": operation,
+        "summary": summary,
+        "description": description,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": ref("QuestionBody"),
+                    "examples": {
+                        name.replace(" ", "_"): {"summary": name.capitalize(), "value": value}
+                        for name, value in QUESTIONS.items()
+                    },
+                }
+            },
+        },
+        "responses": {"200": answer, **_refused(TO_A_QUESTION)},
+    }
+
+
+def _look(operation: str, summary: str, content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "tags": ["look"],
+        "operationId": operation,
+        "summary": summary,
+        "responses": {"200": {"description": "OK", "content": content}, **_refused(EVERYWHERE)},
+    }
+
+
+def _stream() -> dict[str, Any]:
+    return {
+        "description": (
+            "The comparison has begun; all else is told in the stream. Each of its items is a "
+            "`StreamItem`, whose `data` holds an `Event`."
+        ),
+        "headers": STREAM_HEADERS,
+        "content": {
+            "text/event-stream": {
+                "itemSchema": ref("StreamItem"),
+                "examples": {"short": {"summary": "Two models, one fails", "value": STREAM}},
+            }
+        },
+    }
+
+
+def _compared() -> dict[str, Any]:
+    return {
+        "description": "All models have ended, well or not.",
+        "headers": COMPARISON_ID,
+        "content": {
+            "application/json": {
+                "schema": ref("Compared"),
+                "examples": {"short": shown(COMPARED, "Two models, one fails")},
+            }
+        },
+    }
+
+
+def _json(name: str) -> dict[str, Any]:
+    return {"application/json": {"schema": ref(name)}}
+
+
+def _schemas() -> dict[str, Schema]:
+    item = {
+        "title": "StreamItem",
+        "description": "One parsed event of the stream; no `event`, `id` or `retry` is sent.",
+        "type": "object",
+        "properties": {
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": ref("Event"),
+            }
+        },
+        "required": ["data"],
+    }
+    return {
+        **schemas_read(*READ),
+        "StreamItem": item,
+        "Event": event_schema(),
+        "ErrorCode": error_code_schema(),
+        **schemas_sent(*SENT),
+    }
+
+
+def _refusals() -> dict[str, Any]:
+    return {
+        kind.name: {
+            "description": kind.when,
+            **({"headers": kind.headers} if kind.headers else {}),
+            "content": {
+                "application/json": {
+                    "schema": ref("Refused"),
+                    "examples": {refused.code: shown(refused) for refused in kind.examples},
+                }
+            },
+        }
+        for kind in REFUSALS.values()
+    }
+
+
+def _refused(statuses: tuple[int, ...]) -> dict[str, Any]:
+    return {str(status): ref(REFUSALS[status].name, "responses") for status in statuses}
+
+
+def _row(status: int, kind: RefusalKind) -> str:
+    codes = " ".join(f"`{refused.code}`" for refused in kind.examples)
+    return f"| {status} | {codes} | {kind.when} |"
