@@ -45,7 +45,7 @@ from service.patience import Patience, Watch
 from service.providers import Prompt, Provider
 from service.question import Question
 
-__all__ = ["Comparison", "Entrant"]
+__all__ = ["Comparison", "Entrant", "entrants_of"]
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -64,6 +64,15 @@ class Entrant:
     """What the events call it; unique in its comparison."""
     provider: Provider
     prompt: Prompt
+
+
+def entrants_of(question: Question, find: Callable[[str], tuple[Provider, str]]) -> list[Entrant]:
+    """The models of a question; `find` gives an id's provider, and the model's name there."""
+    entrants = []
+    for entry in question.entries:
+        provider, model = find(entry.requested)
+        entrants.append(Entrant(entry.name, provider, question.prompt_for(entry, model)))
+    return entrants
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import msgspec
 import trio
 
+from service.errors import ProviderError
 from service.eventstream import Decoder
 from service.providers.loose_json import loads
 from service.redaction import presentable
@@ -16,6 +18,8 @@ from service.verdict import Arrival
 __all__ = ["ObservationError", "observe"]
 
 ERROR_BODY_BYTES = 64 * 1024
+CONNECT_SECONDS = 10.0
+"""To reach the service; an address that nobody answers is given up after that."""
 
 
 class ObservationError(Exception):
@@ -26,28 +30,40 @@ async def observe(url: str, *, models: Sequence[str], prompt: str) -> list[Arriv
     """Send one question to the service at `url` and listen to the end of its stream.
 
     A stream that is cut gives the events that came. Raises `ObservationError` when the service
-    refuses, and `ProviderError` when it can't be reached.
+    refuses or does not let us connect in time, and `ProviderError` when it can't be reached.
     """
     body = msgspec.json.encode({"input_data": prompt, "models": list(models)})
     async with open_client() as client:
-        return await _listen(client, f"{url.rstrip('/')}/compare-stream", body)
+        with trio.CancelScope(deadline=trio.current_time() + CONNECT_SECONDS) as connecting:
+
+            def connected() -> None:
+                connecting.deadline = math.inf
+
+            return await _listen(client, f"{url.rstrip('/')}/compare-stream", body, connected)
+    raise ObservationError(f"no connection within {CONNECT_SECONDS:g} s")
 
 
-async def _listen(client: Client, url: str, body: bytes) -> list[Arrival]:
+async def _listen(
+    client: Client, url: str, body: bytes, on_connected: Callable[[], None]
+) -> list[Arrival]:
     arrivals: list[Arrival] = []
     decoder = Decoder()
     asked_at = trio.current_time()
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
-    async with client.post(url, headers=headers, body=body, on_connected=lambda: None) as reply:
+    async with client.post(url, headers=headers, body=body, on_connected=on_connected) as reply:
         if reply.status != 200 or reply.media_type != "text/event-stream":
             raise await _refused(reply)
-        async with reply.chunks() as chunks:
-            async for chunk in chunks:
-                seconds = trio.current_time() - asked_at
-                for message in decoder.feed(chunk):
-                    event = loads(message.data)
-                    if isinstance(event, dict):
-                        arrivals.append(Arrival(seconds, event))
+        try:
+            async with reply.chunks() as chunks:
+                async for chunk in chunks:
+                    seconds = trio.current_time() - asked_at
+                    for message in decoder.feed(chunk):
+                        event = loads(message.data)
+                        if isinstance(event, dict):
+                            arrivals.append(Arrival(seconds, event))
+        except ProviderError as error:
+            if error.code != "upstream_disconnected":
+                raise
     return arrivals
 
 

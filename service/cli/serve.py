@@ -60,7 +60,7 @@ def serve(
         trio.run(_serve, settings, binding)
     except* OSError as group:
         fail(f"cannot listen on {bind}: {_first(group).strerror}.")
-    except* ValueError:
+    except* (ValueError, OverflowError):  # no number; no port has that number
         fail(f"--bind {bind}: expected HOST:PORT.")
 
 
