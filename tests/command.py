@@ -48,11 +48,12 @@ async def running(
     stdout: int | None = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
     shell: Sequence[str] = (),
+    module: str = "service",
     **environ: str,
 ) -> AsyncIterator[trio.Process]:
-    """The command as a process; killed if it has not ended with the context."""
+    """The command, or another module's, as a process; killed if it outlives the context."""
     process = await trio.lowlevel.open_process(
-        [*shell, sys.executable, "-m", "service", *arguments],
+        [*shell, sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         stdin=stdin,
         stdout=stdout,

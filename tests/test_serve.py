@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 import trio
 
-ROOT = Path(__file__).parents[1]
-
-
-@asynccontextmanager
-async def running(*arguments: str, **environ: str) -> AsyncIterator[trio.Process]:
-    """A Python process with our own environment; killed if it has not ended with the context."""
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **environ},
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                await stream.aclose()
+from tests.command import running
 
 
 async def first_line(stream: trio.abc.ReceiveStream | None) -> str:
@@ -70,7 +43,7 @@ async def url_of(process: trio.Process) -> str:
 async def test_it_prints_its_address_when_it_is_ready_and_ends_on_a_signal() -> None:
     with trio.fail_after(20):
         for sent in (signal.SIGTERM, signal.SIGINT):
-            async with running("service", "serve", "--bind", "127.0.0.1:0") as process:
+            async with running("serve", "--bind", "127.0.0.1:0") as process:
                 url = await url_of(process)
                 async with httpx.AsyncClient() as client:
                     assert (await client.get(f"{url}/health")).json() == {"status": "healthy"}
@@ -80,7 +53,7 @@ async def test_it_prints_its_address_when_it_is_ready_and_ends_on_a_signal() -> 
 
 async def test_after_a_signal_a_running_comparison_goes_on_and_a_second_signal_ends_it() -> None:
     with trio.fail_after(20):
-        async with running("service", "serve", "--bind", "127.0.0.1:0") as process:
+        async with running("serve", "--bind", "127.0.0.1:0") as process:
             url = await url_of(process)
             body = json.dumps({"input_data": "q", "models": ["sim:stalls"]})
             request = (
@@ -101,7 +74,7 @@ async def test_after_a_signal_a_running_comparison_goes_on_and_a_second_signal_e
 async def test_an_address_in_use_is_one_line_and_exit_code_2() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, trio.fail_after(20):
         port = taken.getsockname()[1]
-        async with running("service", "serve", "--bind", f"127.0.0.1:{port}") as process:
+        async with running("serve", "--bind", f"127.0.0.1:{port}") as process:
             line = await first_line(process.stderr)
             assert await process.wait() == 2
     assert line == f"compare-stream: cannot listen on 127.0.0.1:{port}: Address already in use.\n"
@@ -110,7 +83,7 @@ async def test_an_address_in_use_is_one_line_and_exit_code_2() -> None:
 @pytest.mark.parametrize("bind", ["127.0.0.1:port", "127.0.0.1:99999", "nowhere.invalid:80"])
 async def test_an_address_that_is_none_is_one_line_and_exit_code_2(bind: str) -> None:
     with trio.fail_after(20):
-        async with running("service", "serve", "--bind", bind) as process:
+        async with running("serve", "--bind", bind) as process:
             line = await first_line(process.stderr)
             assert await process.wait() == 2
     assert line.startswith("compare-stream: ")
@@ -124,12 +97,12 @@ async def test_a_mistake_in_the_settings_is_one_line_and_no_traceback(
 ) -> None:
     config = tmp_path / "compare.toml"
     config.write_text("[limits]\nmax_modelz = 1\n")
-    arguments = {
-        "serve": ("service", "serve"),
-        "hypercorn": ("hypercorn", "-w", "0", "-k", "trio", "service.app:app"),
-    }
+    module, arguments = {
+        "serve": ("service", ["serve"]),
+        "hypercorn": ("hypercorn", ["-w", "0", "-k", "trio", "service.app:app"]),
+    }[command]
     with trio.fail_after(20):
-        async with running(*arguments[command], COMPARE_CONFIG=str(config)) as process:
+        async with running(*arguments, module=module, COMPARE_CONFIG=str(config)) as process:
             line = await first_line(process.stderr)
             assert await process.wait() != 0
     assert line.startswith(f"compare-stream: {config}: limits.max_modelz: unknown key")
@@ -139,9 +112,9 @@ async def test_a_mistake_in_the_settings_is_one_line_and_no_traceback(
 async def test_hypercorns_own_command_serves_the_same_application(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    arguments = ("hypercorn", "-c", "hypercorn.toml", "-b", f"127.0.0.1:{port}", "service.app:app")
+    arguments = ("-c", "hypercorn.toml", "-b", f"127.0.0.1:{port}", "service.app:app")
     with trio.fail_after(20):
-        async with running(*arguments) as process:
+        async with running(*arguments, module="hypercorn") as process:
             await first_line(process.stderr)  # Hypercorn's "Running on ..."
             async with httpx.AsyncClient() as client:
                 answer = await client.post(
