@@ -11,6 +11,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from types import TracebackType
 
+import structlog
 import trio
 from quart.wrappers.response import ResponseBody
 
@@ -19,6 +20,8 @@ from service.events import Event
 from service.eventstream import PING, encode
 
 __all__ = ["Answer"]
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 FULL_WRITE = 32 * 1024
 """Bytes after which events that are ready are left for the next write: two TLS records, small
@@ -55,7 +58,13 @@ class Answer(ResponseBody):
         tb: TracebackType | None,
     ) -> None:
         # Leaving the comparison cancels what still runs, and waits for it under its own bounds.
-        await self._stack.__aexit__(exc_type, exc, tb)  # noqa: ASYNC102
+        try:
+            await self._stack.__aexit__(exc_type, exc, tb)  # noqa: ASYNC102
+        except Exception:
+            # A fault of ours, and no event can tell it any more: whoever runs the body cuts it
+            # off where the client sees it, but keeps no log.
+            log.exception("answer failed", comparison=self._comparison.id)
+            raise
 
     def __aiter__(self) -> Answer:
         return self

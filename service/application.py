@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import structlog
-from quart import Response
+from quart import Request, Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
@@ -43,7 +43,6 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
     app = QuartTrio(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.limits.max_body_bytes
     app.config["BODY_TIMEOUT"] = BODY_SECONDS
-    app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = None  # no request is left by then
     shared = Shared(settings, open_roster)
     for name, prefix in (("bare", None), ("api", "/api")):
         app.register_blueprint(make_routes(shared), name=name, url_prefix=prefix)
@@ -51,9 +50,14 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
 
     @app.before_serving
     async def open_providers() -> None:
-        # In a task of the application's own nursery, which is cancelled when serving has ended:
-        # a generator hook would have to hold a nursery open across its yield.
+        # In a task of the application's own nursery: a generator hook would have to hold a
+        # nursery open across its yield.
         await app.nursery.start(shared.hold_open)
+
+    @app.after_serving
+    async def close_providers() -> None:
+        # Not left to that nursery: cancelling it would cancel the answer to the server as well.
+        shared.close()
 
     @app.errorhandler(Refusal)
     async def refuse(refusal: Refusal) -> Response:
@@ -68,6 +72,8 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
         if status == 413:
             detail = f"The body is longer than {settings.limits.max_body_bytes} bytes."
         headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+        if _may_have_an_unread_body(request):
+            headers["Connection"] = "close"
         return json_response(
             Refused(detail or f"{error.name}.", CODES.get(status, "refused")), status, headers
         )
@@ -83,3 +89,9 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
         )
 
     return app
+
+
+def _may_have_an_unread_body(refused: Request) -> bool:
+    """Whether the client may still be sending; its next request on HTTP/1 would then be lost."""
+    has_body = bool(refused.content_length) or "Transfer-Encoding" in refused.headers
+    return has_body and refused.http_version.startswith("1")

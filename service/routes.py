@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from hashlib import blake2b
 from importlib import resources
 from typing import cast
 
@@ -10,10 +11,10 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from service.answer import Answer
-from service.comparison import Comparison, Entrant
+from service.comparison import Comparison, entrants_of
 from service.events import Chunk, Complete, Done, ErrorChunk, ErrorCode
 from service.providers.roster import UnknownModelError
-from service.question import Question, Refusal, parse_question
+from service.question import Refusal, parse_question
 from service.replies import (
     Compared,
     Greeting,
@@ -105,11 +106,15 @@ def make_routes(shared: Shared) -> Blueprint:
 
 async def _admitted(shared: Shared) -> Comparison:
     """The comparison that the request asks for; raises `Refusal` if it may not begin."""
+    # Read before anything is refused: a connection with half a request in it is of no more use.
+    body = cast(bytes, await request.get_data(as_text=False))
     if request.mimetype != "application/json":
         raise Refusal(415, "not_json", "The request needs Content-Type: application/json.")
-    body = cast(bytes, await request.get_data(as_text=False))
     question = parse_question(body, max_models=shared.settings.limits.max_models)
-    entrants = _entrants(shared, question)
+    try:
+        entrants = entrants_of(question, shared.roster.find)
+    except UnknownModelError as exc:
+        raise Refusal(400, "model_not_found", str(exc)) from None
     if shared.running.available_tokens < 1:
         raise Refusal(
             503,
@@ -134,17 +139,6 @@ async def _admitted(shared: Shared) -> Comparison:
             shared.allowance.give_back(keys)
 
     return Comparison(question, entrants, shared.patience, on_done=on_done)
-
-
-def _entrants(shared: Shared, question: Question) -> list[Entrant]:
-    entrants = []
-    for entry in question.entries:
-        try:
-            provider, model = shared.roster.find(entry.requested)
-        except UnknownModelError as exc:
-            raise Refusal(400, "model_not_found", str(exc)) from None
-        entrants.append(Entrant(entry.name, provider, question.prompt_for(entry, model)))
-    return entrants
 
 
 async def _gather(comparison: Comparison) -> Compared:
@@ -215,7 +209,10 @@ def _remaining(shared: Shared, key: str) -> int:
 
 def _allowance_keys(fingerprint: str | None) -> tuple[str, ...]:
     address = f"ip:{_client_address()}"
-    return (address, f"fp:{fingerprint}") if fingerprint else (address,)
+    if not fingerprint:
+        return (address,)
+    # Digested: keys are remembered for a day, and this one is the caller's, of any length.
+    return (address, f"fp:{blake2b(fingerprint.encode(), digest_size=16).hexdigest()}")
 
 
 def _client_address() -> str:

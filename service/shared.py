@@ -27,6 +27,7 @@ class Shared:
 
     def __init__(self, settings: Settings, open_roster: OpenRoster = open_roster) -> None:
         self._open_roster = open_roster
+        self._serving = trio.CancelScope()
         self.settings = settings
         self.patience = settings.deadlines.patience()
         self.tally = Tally()
@@ -35,7 +36,12 @@ class Shared:
         """Held by every comparison for as long as it runs."""
 
     async def hold_open(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Open the providers, report that they are there, close them when cancelled."""
-        async with self._open_roster(self.settings) as self.roster:
-            task_status.started()
-            await trio.sleep_forever()
+        """Open the providers, report that they are there, and keep them until `close`."""
+        with trio.CancelScope() as self._serving:
+            async with self._open_roster(self.settings) as self.roster:
+                task_status.started()
+                await trio.sleep_forever()
+
+    def close(self) -> None:
+        """Let `hold_open` close the providers and end."""
+        self._serving.cancel("serving has ended")

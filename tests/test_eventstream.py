@@ -2,7 +2,7 @@
 
 S01 to S33 name the rows of the table of corner cases that the decoder answers for.
 """
-# ruff: noqa: N802 - a row is found by its name, capital letter and all
+
 
 from __future__ import annotations
 

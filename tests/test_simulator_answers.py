@@ -331,7 +331,9 @@ def test_a_whole_answer_is_one_object_with_the_same_text() -> None:
     assert completion["usage"] == thinker.usage.to_json()
 
 
-@pytest.mark.parametrize(("one", "other"), [*itertools.combinations(PROMPT_ONES, 2)], ids=lambda m: m.id)
+@pytest.mark.parametrize(
+    ("one", "other"), [*itertools.combinations(PROMPT_ONES, 2)], ids=lambda m: m.id
+)
 def test_no_prompt_model_writes_twenty_tokens_before_another_has_begun(
     one: Temperament, other: Temperament
 ) -> None:
