@@ -1,0 +1,356 @@
+"""The documentation, held to what the code does: its examples run, its tables are complete.
+
+Every block of sh, js or python in the README and in `docs/` runs, against a served application with
+a simulator in a hurry, or says before it why it does not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+import trio
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
+
+from service.application import CODES, create_app
+from service.events import (
+    ERROR_CODES,
+    Chunk,
+    Complete,
+    Done,
+    ErrorChunk,
+    Metadata,
+    Reasoning,
+    Start,
+    Timings,
+    Usage,
+)
+from service.providers.catalogue import CatalogueModel
+from service.question import QuestionBody, Turn
+from service.replies import (
+    Compared,
+    Models,
+    ModelStatistics,
+    ModelStats,
+    RateLimitStatus,
+    ShortModelStatistics,
+)
+from service.settings import Deadlines, Limits, ProviderSettings, Settings, Stream, load
+from service.simulator import MODELS
+from service.testing import Close, Pause, open_server, open_wire
+from tests.command import ROOT, environment
+from tests.markdown import Block, anchors, blocks, links, section, tables
+from tests.tools import require_tool
+
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+PAGES = [*([README] if README.exists() else []), *sorted(DOCS.glob("*.md"))]
+ALL_PAGES = [*PAGES, *sorted(DOCS.glob("*/*.md"))]
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+
+RUN = {"sh", "js", "python"}
+SHOWN = {"toml", "ini", "nginx", "caddyfile", "mermaid"}
+
+
+def is_test(block: Block) -> bool:
+    return block.language == "python" and "def test_" in block.text
+
+
+EXAMPLES = [
+    block
+    for block in BLOCKS
+    if block.language in RUN and block.not_run is None and not is_test(block)
+]
+CLIENTS = [block for block in EXAMPLES if block.language in ("js", "python")]
+READERS = [block for block in CLIENTS if "compare-stream" in block.text]
+
+
+def simulated(speed: float) -> Settings:
+    return Settings(providers={"sim": ProviderSettings(dialect="simulated", speed=speed)})
+
+
+HURRIED = simulated(50)
+WATCHABLE = simulated(5)
+"""Slow enough for `verify` to see who writes when."""
+ADDRESS = "127.0.0.1:8000"
+QUESTION = "Why is the sky blue?"
+PATIENCE = 30
+
+
+async def run(
+    command: Sequence[str | Path], cwd: Path, **environ: str
+) -> subprocess.CompletedProcess[bytes]:
+    """A process that has the service at hand, as a module and as a command; and its output."""
+    tools = cwd / "bin"
+    tools.mkdir(exist_ok=True)
+    script = tools / "compare-stream"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m service "$@"\n')
+    script.chmod(0o755)
+    env = environment(PYTHONPATH=str(ROOT), PYTHONUTF8="1", **environ)
+    env["PATH"] = f"{tools}:{env['PATH']}"
+    with trio.fail_after(PATIENCE):
+        return await trio.run_process(
+            list(map(str, command)),
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            cwd=cwd,
+            env=env,
+        )
+
+
+@pytest.fixture
+def program(block: Block) -> Sequence[str]:
+    """What runs an example; the test is skipped where it is missing.
+
+    A fixture, because pytest-trio runs a test in a nursery, whose group hides the reason.
+    """
+    match block.language:
+        case "sh":
+            if "curl" in block.text:
+                require_tool("curl")
+            return ["sh", "-eu"]
+        case "js":
+            return [require_tool("node")]
+        case _:
+            return [sys.executable]
+
+
+async def output_of(block: Block, program: Sequence[str], address: str, directory: Path) -> str:
+    """What an example prints, with `address` in place of the one that is written there."""
+    script = directory / ("example.mjs" if block.language == "js" else "example")
+    script.write_text(block.text.replace(ADDRESS, address), encoding="utf-8")
+    ended = await run([*program, script], directory)
+    assert ended.returncode == 0, ended.stderr.decode()
+    return ended.stdout.decode()
+
+
+async def whole_answers(url: str, models: Sequence[str]) -> dict[str, str]:
+    """What these models answer to the question of the examples; the simulator repeats itself."""
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
+        question = {"input_data": QUESTION, "models": list(models)}
+        reply = await client.post(f"{url}/compare", json=question)
+    answers: dict[str, str] = reply.json()["results"]
+    return answers
+
+
+# --- the examples run ---
+
+
+@pytest.mark.parametrize("block", [b for b in EXAMPLES if b.language == "sh"], ids=str)
+async def test_a_command_of_the_documentation_brings_a_whole_answer(
+    block: Block, program: Sequence[str], tmp_path: Path
+) -> None:
+    settings = WATCHABLE if "verify" in block.text else HURRIED
+    async with open_server(create_app(settings)) as url:
+        output = await output_of(block, program, url.removeprefix("http://"), tmp_path)
+    signs = ('{"type":"complete"', '{"results":', "\nCONCURRENT: ", '{"concurrent":true')
+    assert any(sign in output for sign in signs), output
+
+
+@pytest.mark.parametrize("block", CLIENTS, ids=str)
+async def test_a_client_of_the_documentation_prints_every_answer_whole(
+    block: Block, program: Sequence[str], tmp_path: Path
+) -> None:
+    async with open_server(create_app(HURRIED)) as url:
+        answers = await whole_answers(url, re.findall(r'"(sim:\w+)"', block.text))
+        output = await output_of(block, program, url.removeprefix("http://"), tmp_path)
+    assert answers
+    for model, answer in answers.items():
+        assert f"{model}\n\n{answer}" in output
+
+
+@pytest.mark.parametrize("block", READERS, ids=str)
+async def test_a_client_of_the_documentation_reads_a_stream_cut_anywhere(
+    block: Block, program: Sequence[str], tmp_path: Path
+) -> None:
+    answer = "a\n\ndata: é\u2028 \N{GRINNING FACE}"
+    content = json.dumps(answer, ensure_ascii=False)
+    parts = (
+        'data: {"model":"m","type":"start","provider":"p","parameters":{}}',
+        ": ping",
+        f'data: {{"model":"m","type":"chunk","content":{content}}}',
+        "id: 7",
+        'data: {"model":"m","type":"unheard-of"}',
+        'data: {"model":"m","type":"chunk","content":"Error: Rate limited","error":true}',
+        'data: {"model":"m","type":"done","error":true,"code":"rate_limited"}',
+        'data: {"type":"complete","metadata":{"processing_time_ms":1}}',
+    )
+    stream = "".join(f"{part}\n\n" for part in parts).encode()
+    # In the middle of a prefix, of a comment, of each character, and between two line ends.
+    after = (b"da", b": pi", b"\xc3", b"\xe2\x80", b"\xf0\x9f", b'done"', b"}}\n")
+    cuts = sorted([0, *(stream.index(part) + len(part) for part in after), len(stream)])
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n"
+    steps = [step for begin, end in pairwise(cuts) for step in (stream[begin:end], Pause(0.01))]
+    async with open_wire(head, *steps, Close()) as wire:
+        address = wire.base_url.removeprefix("http://").removesuffix("/v1")
+        output = await output_of(block, program, address, tmp_path)
+    assert f"m\n\n{answer}\n" in output
+    assert "complete after 1 ms" in output
+    assert "Error: " not in output
+
+
+async def test_the_tests_of_the_documentation_pass(tmp_path: Path) -> None:
+    page = DOCS / "testing.md"
+    modules = [block for block in blocks(page) if is_test(block)]
+    (configuration,) = [block for block in blocks(page) if block.language == "toml"]
+    (tmp_path / "pyproject.toml").write_text(configuration.text)
+    for number, block in enumerate(modules):
+        (tmp_path / f"test_{number}.py").write_text(block.text, encoding="utf-8")
+    ended = await run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], tmp_path)
+    count = sum(block.text.count("def test_") for block in modules)
+    assert ended.returncode == 0, ended.stdout.decode()
+    assert f"{count} passed" in ended.stdout.decode()
+
+
+async def test_behind_a_proxy_the_documented_module_knows_the_clients_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (block,) = [b for b in blocks(DOCS / "deploying.md") if "# proxied.py" in b.text]
+    monkeypatch.setitem(sys.modules, "service.app", SimpleNamespace(app=create_app(HURRIED)))
+    module: dict[str, object] = {}
+    exec(block.text, module)
+    sent = {"X-Forwarded-For": "198.51.100.7, 203.0.113.9"}
+    async with open_server(module["app"]) as url, httpx.AsyncClient() as client:
+        status = (await client.get(f"{url}/rate-limit-status", headers=sent)).json()
+    assert status["ip_address"] == "203.0.113.9"
+
+
+def test_no_example_is_left_unrun() -> None:
+    assert {block.language for block in BLOCKS} <= RUN | SHOWN
+    tests = [block for block in BLOCKS if is_test(block) and block.not_run is None]
+    assert {block.page.name for block in tests} <= {"testing.md"}
+    for block in BLOCKS:
+        assert block.not_run != "", f"{block} does not say why it is not run"
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in BLOCKS if b.page.name == "settings.md" and b.language == "toml"], ids=str
+)
+def test_an_example_of_a_file_is_one_that_the_service_takes(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / "compare.toml"
+    path.write_text(block.text)
+    load(path, {"OPENROUTER_API_KEY": "k", "OPENAI_API_KEY": "k"})
+
+
+# --- the tables are complete ---
+
+
+def code(cell: str) -> str:
+    """A cell's content without its backticks."""
+    return cell.strip("`")
+
+
+def first_column(page: Path, heading: str) -> list[list[str]]:
+    """The first cells of each table under a heading."""
+    return [[code(row[0]) for row in table] for table in tables(section(page, heading))]
+
+
+def names(*structs: type[Struct]) -> list[str]:
+    return list(dict.fromkeys(name for struct in structs for name in struct.__struct_fields__))
+
+
+@pytest.mark.parametrize(
+    ("heading", "expected"),
+    [
+        ("#### `start`", [names(Start)]),
+        ("#### `chunk`", [names(Chunk, ErrorChunk)]),
+        ("#### `reasoning`", [names(Reasoning)]),
+        ("#### `done`", [names(Done), names(Timings), names(Usage)]),
+        ("#### `complete`", [names(Complete), names(Metadata)]),
+        ("## Ask", [names(QuestionBody), ["brief", "standard", "extended"], names(Turn)]),
+        ("## Wait for all: `POST /compare`", [names(Compared)]),
+        (
+            "## Simulated answers",
+            [[model.id for model in MODELS if not model.well_behaved]],
+        ),
+    ],
+)
+def test_the_contract_names_every_field_in_its_order(
+    heading: str, expected: list[list[str]]
+) -> None:
+    assert first_column(DOCS / "contract.md", heading) == expected
+
+
+def test_the_contract_names_every_error_code() -> None:
+    (rows,) = first_column(DOCS / "contract.md", "### Error codes")
+    assert sorted(rows) == sorted(ERROR_CODES)
+
+
+def test_the_contract_names_every_refusal() -> None:
+    (rows,) = tables(section(DOCS / "contract.md", "## Refusals"))
+    source = "".join(path.read_text() for path in (ROOT / "service").glob("*.py"))
+    raised = set(re.findall(r'Refusal\(\s*(\d+),\s*"(\w+)"', source))
+    answered = {(str(status), word) for status, word in CODES.items()}
+    rest = {("500", "internal_error"), ("other", "refused")}
+    assert {(row[0], code(row[1])) for row in rows} == raised | answered | rest
+
+
+def test_the_contract_names_the_fields_of_the_other_endpoints() -> None:
+    text = section(DOCS / "contract.md", "## Other endpoints")
+    for name in names(
+        *(Models, CatalogueModel, ModelStats, ModelStatistics, ShortModelStatistics),
+        RateLimitStatus,
+    ):
+        assert re.search(rf"\b{name}\b", text), name
+
+
+@pytest.mark.parametrize(
+    ("heading", "struct"),
+    [
+        ("## `[limits]`", Limits),
+        ("## `[deadlines]`", Deadlines),
+        ("## `[stream]`", Stream),
+        ("## `[providers.<name>]`", ProviderSettings),
+    ],
+)
+def test_the_settings_are_named_with_their_defaults_and_no_other_is(
+    heading: str, struct: type[Struct]
+) -> None:
+    def shown(default: object) -> str:
+        if default is NODEFAULT:
+            return "required"
+        return f"{default:g}" if isinstance(default, float) else str(default or 0).lower()
+
+    rows = tables(section(DOCS / "settings.md", heading))[0]
+    told = {code(row[0]): code(row[1]).replace("none", "0") for row in rows}
+    assert told == {field.name: shown(field.default) for field in fields(struct)}
+
+
+def test_the_sections_of_the_settings_are_named_and_no_other_is() -> None:
+    page = (DOCS / "settings.md").read_text()
+    told = {*re.findall(r"^## `\[(\w+)", page, re.MULTILINE), "default_provider"}
+    assert first_column(DOCS / "settings.md", "## Which provider answers") == [["default_provider"]]
+    assert told == {field.name for field in dataclasses.fields(Settings)} - {"keys"}
+
+
+def test_a_setting_that_is_said_to_have_no_effect_has_none() -> None:
+    told = re.findall(r"^\| `(\w+)` .*no effect in this", (DOCS / "settings.md").read_text(), re.M)
+    for path in (ROOT / "service").rglob("*.py"):
+        if path.name != "settings.py":
+            assert not [name for name in told if name in path.read_text()], path
+
+
+# --- the links lead somewhere ---
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file_and_a_heading_that_is_there(page: Path) -> None:
+    for link in links(page):
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
