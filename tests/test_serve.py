@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import ssl
 from pathlib import Path
 
 import httpx
 import pytest
 import trio
+import trustme
 
 from tests.command import running
 
@@ -125,3 +127,30 @@ async def test_hypercorns_own_command_serves_the_same_application(tmp_path: Path
             assert "sim:terse" in answer.json()["results"]
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
+
+
+async def test_a_certificate_file_that_holds_its_key_is_enough_for_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    combined = tmp_path / "combined.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(combined)
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    with trio.fail_after(20):
+        async with running(
+            "serve", "--bind", "127.0.0.1:0", "--certfile", str(combined)
+        ) as process:
+            url = await url_of(process)
+            async with httpx.AsyncClient(verify=trust) as client:
+                assert url.startswith("https://")
+                assert (await client.get(f"{url}/health")).status_code == 200
+
+
+async def test_a_key_without_a_certificate_is_refused(tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_text("")
+    with trio.fail_after(20):
+        async with running("serve", "--keyfile", str(key)) as process:
+            assert await first_line(process.stderr) == (
+                "compare-stream: --keyfile needs --certfile.\n"
+            )
+            assert await process.wait() == 2

@@ -53,6 +53,8 @@ def serve(
     log_level: str,
 ) -> None:
     """Serve comparisons over HTTP/1.1 and HTTP/2 until told to stop."""
+    if keyfile is not None and certfile is None:
+        fail("--keyfile needs --certfile.")
     settings = read_settings(config)
     log.configure(log_level, secrets=settings.keys.values())
     try:

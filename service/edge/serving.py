@@ -32,6 +32,7 @@ class Binding:
     certfile: Path | None = None
     """A certificate chain in PEM; with it the server speaks TLS, and HTTP/2 by ALPN."""
     keyfile: Path | None = None
+    """The certificate's key; None: it is in `certfile`."""
 
 
 async def serve(
@@ -57,7 +58,7 @@ async def serve(
     config.include_server_header = False
     if binding.certfile is not None:
         config.certfile = str(binding.certfile)
-        config.keyfile = str(binding.keyfile) if binding.keyfile is not None else None
+        config.keyfile = str(binding.keyfile or binding.certfile)
     async with trio.open_nursery() as nursery:
         urls = await nursery.start(
             partial(hypercorn_serve, app, config, shutdown_trigger=stop.wait, mode="asgi")
