@@ -20,13 +20,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Literal
 
 import structlog
 import trio
 from msgspec import UNSET
 from msgspec.structs import asdict
+from structlog.contextvars import bind_contextvars
 
 from service.account import Account, milliseconds
 from service.errors import ProviderError
@@ -90,8 +92,9 @@ class Outcome:
     """What came of a comparison so far."""
 
     started_at: float
-    dones: list[Done]
-    complete: bool = False
+    dones: list[Done] = field(default_factory=list)
+    word: Literal["client_gone", "complete", "failed"] = "client_gone"
+    """What the log says of it; the reader has left unless something else is known."""
 
 
 class Comparison:
@@ -123,7 +126,7 @@ class Comparison:
         cancels every model; when it has been left, no task or connection of the comparison
         remains.
         """
-        outcome = Outcome(trio.current_time(), [])
+        outcome = Outcome(trio.current_time())
         # One place less than there are models: with the one in the sender's hand that is every
         # start, and they leave in one write. Behind them a model waits until its event is taken.
         outbox, inbox = trio.open_memory_channel[Event](len(self.entrants) - 1)
@@ -133,6 +136,9 @@ class Comparison:
                 yield inbox
                 # Not closed first: the children then see Cancelled and nothing besides.
                 nursery.cancel_scope.cancel("the reader has left")
+        except Exception:
+            outcome.word = "failed"
+            raise
         finally:
             self._log_end(outcome, inbox)
 
@@ -152,11 +158,13 @@ class Comparison:
                         name=f"model {entrant.name}",
                     )
             await outbox.send(self._complete(outcome))
-            outcome.complete = True
+            outcome.word = "complete"
 
     async def _run_model(
         self, entrant: Entrant, outcome: Outcome, outbox: trio.MemorySendChannel[Event]
     ) -> None:
+        # For whoever logs below: a child's context is its own.
+        bind_contextvars(comparison=self.id, model=entrant.name)
         with outbox:
             account = Account(entrant.name, entrant.prompt)
             try:
@@ -214,7 +222,7 @@ class Comparison:
         failed = sum(done.error for done in outcome.dones)
         self._log.info(
             "comparison ended",
-            outcome="complete" if outcome.complete else "client_gone",
+            outcome=outcome.word,
             models=len(self.entrants),
             failed=failed,
             chunks=sum(done.chunks for done in outcome.dones),

@@ -126,9 +126,11 @@ FROM_ENVIRONMENT = {
 def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Settings from `path`, or from the file that `COMPARE_CONFIG` names, or without a file.
 
+    An empty variable is one that is not set.
+
     Raises `SettingsError`.
     """
-    path = path or environ.get(CONFIG_VARIABLE)
+    path = path or environ.get(CONFIG_VARIABLE) or None
     if path is None:
         return _Reader("the environment", environ).settings({})
     return _Reader(str(path), environ).settings(_read_toml(Path(path)))

@@ -3,7 +3,6 @@
 S01 to S33 name the rows of the table of corner cases that the decoder answers for.
 """
 
-
 from __future__ import annotations
 
 import itertools

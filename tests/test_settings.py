@@ -62,6 +62,7 @@ def test_the_variable_names_the_file_and_an_argument_wins(tmp_path: Path) -> Non
     two.write_text("[limits]\nmax_models = 2")
     assert load(None, {"COMPARE_CONFIG": str(one)}).limits.max_models == 1
     assert load(two, {"COMPARE_CONFIG": str(one)}).limits.max_models == 2
+    assert load(None, {"COMPARE_CONFIG": ""}).limits.max_models == 9
 
 
 def test_a_key_may_stand_in_a_file_that_a_variable_names(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ METADATA = Metadata(
     conversation_message_count=0,
     is_extended_interaction=False,
     comparison_id="pgEJTUlTauePj2f3CcJX_w",
-    usage=USAGE,
+    usage=Usage(input_tokens=15, output_tokens=12, reasoning_tokens=4, estimated=True),
     cost_usd=None,
     slowest_model_ms=1803.2,
     sum_of_models_ms=1845.9,
@@ -95,13 +95,13 @@ EVENTS: tuple[Event, ...] = (
         code="rate_limited",
         finish_reason=None,
         timings=Timings(
-            queue_ms=0.1,
+            queue_ms=0.0,
             connect_ms=1.4,
             first_byte_ms=42.5,
             first_token_ms=None,
             duration_ms=42.7,
         ),
-        usage=None,
+        usage=Usage(input_tokens=6, output_tokens=0, reasoning_tokens=0, estimated=True),
         cost_usd=None,
         chunks=0,
         attempts=1,
@@ -115,7 +115,7 @@ EVENTS: tuple[Event, ...] = (
         code=None,
         finish_reason="stop",
         timings=Timings(
-            queue_ms=0.1,
+            queue_ms=0.0,
             connect_ms=1.2,
             first_byte_ms=20.3,
             first_token_ms=1201.8,
@@ -128,7 +128,8 @@ EVENTS: tuple[Event, ...] = (
     ),
     Complete(metadata=METADATA),
 )
-STREAM = (PING + b"".join(encode(event) for event in EVENTS)).decode()
+BLOCKS = [encode(event) for event in EVENTS]
+STREAM = b"".join([*BLOCKS[:4], PING, *BLOCKS[4:]]).decode()
 """A short stream, byte for byte."""
 
 COMPARED = Compared(
@@ -248,7 +249,7 @@ REFUSALS: dict[int, RefusalKind] = {
     ),
     503: RefusalKind(
         name="Busy",
-        when="The service runs as many comparisons as it may, or is about to stop.",
+        when="The service runs as many comparisons as it may.",
         examples=(
             Refused(
                 "The service runs as many comparisons as it may; try again in a second.", "busy"
