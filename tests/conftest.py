@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import functools
 import os
+import ssl
 from collections.abc import Awaitable, Callable, Generator, Iterator, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trustme
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
@@ -70,6 +73,16 @@ def leaving_nothing(test: AsyncTest) -> AsyncTest:
     return watched
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Except one warning from "warnings are errors".
+
+    httpx makes an async generator of a request's body, and a cancelled request leaves it where it
+    is (https://github.com/encode/httpx/pull/3777). It holds some bytes and no connection.
+    """
+    body = r"Async generator 'httpx\._content\.ByteStream\.__aiter__'"
+    config.addinivalue_line("filterwarnings", f"ignore:{body}:ResourceWarning")
+
+
 @pytest.hookimpl(tryfirst=True, wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """Watch a Trio test from inside; before pytest-trio makes a plain function of it."""
@@ -107,3 +120,32 @@ def no_connection_is_left() -> Iterator[None]:
     before = connections()
     yield
     assert connections() - before == set(), "connections were left"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate of the loopback address, and a client's trust in it."""
+
+    certfile: Path
+    keyfile: Path
+    authority: trustme.CA
+
+    def trusting(self, *protocols: str) -> ssl.SSLContext:
+        """What a client needs that offers these protocols (ALPN)."""
+        context = ssl.create_default_context()
+        self.authority.configure_trust(context)
+        context.set_alpn_protocols(list(protocols))
+        return context
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """One for all tests: making it takes a while."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    certfile, keyfile = folder / "cert.pem", folder / "key.pem"
+    for pem in issued.cert_chain_pems:
+        pem.write_to_path(certfile, append=True)
+    issued.private_key_pem.write_to_path(keyfile)
+    return Certificate(certfile, keyfile, authority)

@@ -7,6 +7,7 @@ I/O between the two, and decides by status and media type what the bytes are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -127,7 +128,8 @@ class HTTPProvider:
                 sink.first_byte()
                 return await self._read(reply, sink)
         except ProviderError as error:
-            raise self._presentable(error) from error
+            # Not from `error` itself: a traceback would show its words as they came.
+            raise self._presentable(error) from error.__cause__
 
     async def _read(self, reply: Reply, sink: Sink) -> Ending:
         if reply.status == 204:
@@ -145,8 +147,12 @@ class HTTPProvider:
             case "application/json":
                 await self._read_whole(reply, reading, sink)
             case media_type:
-                start = await self._start_of_body(reply)
-                log.warning("not an event stream", provider=self.name, type=media_type, body=start)
+                start = presentable(
+                    (await _beginning(reply)).decode(errors="replace"),
+                    secret=self._secret,
+                    limit=200,
+                )
+                log.warning("not an event stream", provider=self.name, body=start)
                 raise ProviderError(
                     "not_event_stream",
                     f"The provider answered with {media_type} instead of an event stream.",
@@ -154,6 +160,7 @@ class HTTPProvider:
         return reading.ending()
 
     async def _read_stream(self, reply: Reply, reading: Reading, sink: Sink) -> None:
+        broken: ProviderError | None = None
         try:
             async with reply.chunks() as chunks:
                 async for chunk in chunks:
@@ -165,38 +172,51 @@ class HTTPProvider:
                             await anext(chunks, None)
                         return
         except ProviderError as error:
-            # What is missing then is at most the accounting behind a whole answer.
-            if not (error.code == "upstream_disconnected" and reading.finished):
+            if reading.marked_done:
+                return  # whatever happens to the connection now, the answer is whole
+            if error.code != "upstream_disconnected":
                 raise
+            broken = error
         for delta in reading.flush():
             await _hand_on(delta, sink)
+        # With a finish reason, what is missing is at most the accounting behind a whole answer.
+        if broken is not None and not reading.finished:
+            raise broken
         log.debug("no terminal marker", provider=self.name, missing_done=True)
 
     async def _read_whole(self, reply: Reply, reading: Reading, sink: Sink) -> None:
         body = await reply.read(WHOLE_ANSWER_BYTES)
+        if len(body) == WHOLE_ANSWER_BYTES:
+            raise ProviderError(
+                "frame_too_large", "The provider sent an answer larger than the service takes."
+            )
         log.debug("answer came whole, not as a stream", provider=self.name, streamed=False)
         for delta in reading.whole(body):
             await _hand_on(delta, sink)
 
     async def _refusal(self, reply: Reply) -> ProviderError:
-        body = b""
-        with trio.move_on_after(ERROR_BODY_SECONDS):
-            body = await reply.read(ERROR_BODY_BYTES)
-        return self._dialect.refusal(reply.status, reply.headers, body)
-
-    async def _start_of_body(self, reply: Reply) -> str:
-        body = b""
-        with trio.move_on_after(ERROR_BODY_SECONDS):
-            body = await reply.read(ERROR_BODY_BYTES)
-        return presentable(body.decode(errors="replace"), secret=self._secret, limit=200)
+        return self._dialect.refusal(reply.status, reply.headers, await _beginning(reply))
 
     def _presentable(self, error: ProviderError) -> ProviderError:
+        words = presentable(str(error), secret=self._secret)
         return ProviderError(
             error.code,
-            presentable(str(error), secret=self._secret),
+            words or "The provider reported an error without saying which.",
             retryable=error.retryable,
             retry_after=error.retry_after,
         )
+
+
+async def _beginning(reply: Reply) -> bytes:
+    """What can be had of a body that is read for one sentence; its breaking off is no news."""
+    body = b""
+    with suppress(ProviderError), trio.move_on_after(ERROR_BODY_SECONDS):
+        async with reply.chunks() as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) >= ERROR_BODY_BYTES:
+                    break
+    return body[:ERROR_BODY_BYTES]
 
 
 async def _hand_on(delta: Delta, sink: Sink) -> None:

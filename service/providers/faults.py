@@ -6,7 +6,8 @@ servers that imitate it say the same things in `type` or `code`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -33,24 +34,42 @@ BY_STATUS: dict[int, ErrorCode] = {
     529: "overloaded",
 }
 BY_TYPE: dict[str, ErrorCode] = {
+    "authentication": "unauthorized",
     "authentication_error": "unauthorized",
+    "content_filter": "content_filtered",
     "content_policy_violation": "content_filtered",
     "context_length_exceeded": "bad_request",
     "insufficient_quota": "payment_required",
     "invalid_api_key": "unauthorized",
+    "invalid_prompt": "bad_request",
+    "invalid_request": "bad_request",
     "invalid_request_error": "bad_request",
+    "max_tokens_exceeded": "bad_request",
     "model_not_found": "model_not_found",
+    "not_found": "model_not_found",
     "overloaded_error": "overloaded",
+    "payload_too_large": "bad_request",
     "payment_required": "payment_required",
     "permission_denied": "unauthorized",
+    "precondition_failed": "bad_request",
     "provider_overloaded": "overloaded",
     "provider_unavailable": "overloaded",
     "rate_limit_error": "rate_limited",
     "rate_limit_exceeded": "rate_limited",
+    "refusal": "content_filtered",
+    "server": "provider_error",
     "server_error": "provider_error",
+    "string_too_long": "bad_request",
     "timeout": "provider_error",
+    "token_limit_exceeded": "bad_request",
+    "unmapped": "provider_error",
+    "unprocessable": "bad_request",
 }
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 529})
+RETRYABLE_TYPES = frozenset({"server", "server_error", "timeout"})
+"""Where there is no status: in the middle of a stream."""
+MODERATION = frozenset({"reasons", "flagged_input", "patterns"})
+"""What OpenRouter's `metadata` holds when a filter stopped the question; it says 403 then."""
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
@@ -75,34 +94,42 @@ def classify(
         status = _status_of(details)
     message = error if isinstance(error, str) else details.get("message")
     words = message if isinstance(message, str) and message.strip() else _by_default(status)
-    code = _code_of(status, metadata, details, words)
+    types = [
+        name
+        for name in (metadata.get("error_type"), details.get("code"), details.get("type"))
+        if isinstance(name, str)
+    ]
+    code = _code_of(status, metadata, types, words)
     if retry_after is None:
-        retry_after = retry_after_seconds(str(availability.get("retry_after", "")))
+        retry_after = retry_after_seconds(availability.get("retry_after"))
     retryable = availability.get("retryable")
     if not isinstance(retryable, bool):
-        # 402 with a time to wait is a budget in flight, not an empty purse.
-        retryable = status in RETRYABLE_STATUSES or (status == 402 and retry_after is not None)
-        retryable = retryable or code in ("rate_limited", "overloaded")
+        if code == "payment_required":
+            retryable = _is_in_flight(metadata, retry_after)
+        else:
+            retryable = status in RETRYABLE_STATUSES or code in ("rate_limited", "overloaded")
+            retryable = retryable or not RETRYABLE_TYPES.isdisjoint(types)
     return ProviderError(code, words, retryable=retryable, retry_after=retry_after)
 
 
-def retry_after_seconds(value: str | None) -> float | None:
+def retry_after_seconds(value: object) -> float | None:
     """The seconds of a `Retry-After` (RFC 9110, 10.2.3: seconds or a date); None for nonsense."""
-    if not value:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=UTC)
-        seconds = max(0.0, (date - datetime.now(UTC)).total_seconds())
-    if not seconds >= 0:
+        seconds = _seconds_until(value) if isinstance(value, str) else float(value)
+    except (ValueError, OverflowError):
         return None
-    return min(seconds, LONGEST_RETRY_AFTER)
+    return min(seconds, LONGEST_RETRY_AFTER) if seconds >= 0 else None  # NaN is neither
+
+
+def _seconds_until(value: str) -> float:
+    with suppress(ValueError):
+        return float(value)
+    date = parsedate_to_datetime(value)
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -114,20 +141,35 @@ def _status_of(details: Mapping[str, Any]) -> int | None:
     for key in ("code", "status"):
         value = details.get(key)
         if isinstance(value, str) and value.isdecimal() and len(value) == 3:
-            return int(value)
-        if isinstance(value, int):
+            value = int(value)
+        if isinstance(value, int) and 100 <= value <= 599:
             return value
     return None
 
 
+def _is_in_flight(metadata: Mapping[str, Any], retry_after: float | None) -> bool:
+    """Whether the budget is taken by requests that still run, not an empty purse.
+
+    OpenRouter names it; without the name, only who waits for it is given a time to wait.
+    """
+    source = metadata.get("limit_source")
+    if isinstance(source, str):
+        return source == "openrouter_in_flight_budget"
+    return retry_after is not None
+
+
 def _code_of(
-    status: int | None, metadata: Mapping[str, Any], details: Mapping[str, Any], words: str
+    status: int | None, metadata: Mapping[str, Any], types: Sequence[str], words: str
 ) -> ErrorCode:
     # From the most exact to the vaguest. OpenRouter says 400 to an unknown model.
     if "not a valid model" in words.lower():
         return "model_not_found"
-    for name in (metadata.get("error_type"), details.get("code"), details.get("type")):
-        if isinstance(name, str) and name in BY_TYPE:
+    if "limit_source" in metadata and status in (402, 403):
+        return "payment_required"
+    if status == 403 and not MODERATION.isdisjoint(metadata):
+        return "content_filtered"
+    for name in types:
+        if name in BY_TYPE:
             if name == "invalid_request_error" and status in BY_STATUS:
                 break  # OpenAI's word for every 4xx: the status knows more
             return BY_TYPE[name]

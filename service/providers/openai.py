@@ -9,19 +9,20 @@ they really send differs, so the reading is tolerant of shapes and strict about 
   `truncated`, however politely the connection was closed. With the marker alone it is whole, and
   the reason stays unknown (null): never `stop`, which nobody said.
 - an `error` object ends it, also in the middle of a stream that began with 200 (OpenRouter's
-  documentation, "Errors"; there `code` may be a number or a word).
+  documentation, "Errors"; there `code` may be a number or a word). It may stand beside the last
+  text, inside a choice, or bare in an event of the type `error`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import msgspec
 
 from service.errors import ProviderError
 from service.events import Usage
-from service.eventstream import Decoder, FrameTooLarge
+from service.eventstream import Decoder, FrameTooLarge, ServerSentEvent
 from service.providers import Ending, Prompt
 from service.providers.call import Delta, Request
 from service.providers.faults import classify, mapping, refusal
@@ -31,6 +32,11 @@ __all__ = ["ChatCompletions", "ChatReading", "Flavour"]
 
 MALFORMED_LIMIT = 16
 """Chunks without sense in one answer; one or two happen, more is another protocol."""
+
+LONGEST_REFUSAL = 300
+"""Characters; a refusal is kept for one sentence, however long it goes on."""
+MOST = 2**53 - 1
+"""Of tokens or dollars; a larger figure is nonsense, and JavaScript would not read it exactly."""
 
 Flavour: TypeAlias = Literal["openrouter", "openai", "compatible"]
 """Where a server departs from the common denominator:
@@ -117,9 +123,11 @@ class ChatReading:
 
     def feed(self, data: bytes) -> Iterator[Delta]:
         """The pieces in these bytes; what comes after the marker is ignored."""
+        if self.marked_done:
+            return
         try:
             for event in self._decoder.feed(data):
-                yield from self._event(event.data)
+                yield from self._event(event)
                 if self.marked_done:
                     return
         except FrameTooLarge as exc:
@@ -130,11 +138,16 @@ class ChatReading:
     def flush(self) -> Iterator[Delta]:
         """The pieces of a last event whose blank line never came, if it is whole JSON."""
         event = self._decoder.end()
-        if event is not None and (_is_marker(event.data) or loads(event.data) is not None):
-            yield from self._event(event.data)
+        if event is None:
+            return
+        self._heard = True
+        if _is_marker(event.data) or loads(event.data) is not None:
+            yield from self._event(event)
 
     def whole(self, body: bytes) -> Iterator[Delta]:
         """The pieces of an answer that was not streamed."""
+        if not body.strip():
+            return
         answer = loads(body)
         if not isinstance(answer, dict):
             raise ProviderError("protocol_error", "The provider's answer was no JSON object.")
@@ -143,7 +156,7 @@ class ChatReading:
     def ending(self) -> Ending:
         """How the answer ended; an answer that is not whole raises `ProviderError`."""
         if not self.finished:
-            if not self._heard:
+            if not (self._heard or self._wrote):
                 raise ProviderError("empty_response", "The provider sent an empty answer.")
             raise ProviderError(
                 "truncated",
@@ -160,33 +173,35 @@ class ChatReading:
             raise ProviderError("empty_response", "The provider ended without any text.")
         return Ending(finish_reason=self._finish_reason, usage=self._usage, cost_usd=self._cost_usd)
 
-    def _event(self, data: str) -> Iterator[Delta]:
+    def _event(self, event: ServerSentEvent) -> Iterator[Delta]:
         self._heard = True
-        if _is_marker(data):
+        if _is_marker(event.data):
             self.marked_done = True
             return
-        chunk = loads(data)
+        chunk = loads(event.data)
+        if event.event == "error":
+            raise classify(mapping(chunk).get("error") or chunk or event.data)
         if isinstance(chunk, dict):
             yield from self._chunk(chunk)
         else:
             self._count_malformed()
 
     def _chunk(self, chunk: dict[str, Any]) -> Iterator[Delta]:
-        if chunk.get("error"):
-            raise classify(chunk["error"])
+        error = chunk.get("error") or (chunk if chunk.get("object") == "error" else None)
         usage = mapping(chunk.get("usage"))
         if usage:
             self._usage, self._cost_usd = _usage_of(usage)
         choices = chunk.get("choices")
-        if not isinstance(choices, list):
-            if not usage:
-                self._count_malformed()
-            return
-        for choice in choices:
-            if not isinstance(choice, dict):
-                self._count_malformed()
-            elif choice.get("index") in (0, None):
-                yield from self._choice(choice)
+        if isinstance(choices, list):
+            for choice in choices:
+                if not isinstance(choice, dict):
+                    self._count_malformed()
+                elif choice.get("index") in (0, None):
+                    yield from self._choice(choice)
+        elif not (usage or error):
+            self._count_malformed()
+        if error:
+            raise classify(error)
 
     def _choice(self, choice: dict[str, Any]) -> Iterator[Delta]:
         # `message` where an answer comes whole. OpenRouter's accounting chunk repeats the finish
@@ -194,7 +209,7 @@ class ChatReading:
         delta = mapping(choice.get("delta")) or mapping(choice.get("message"))
         reasoning = _text(delta, "reasoning") or _text(delta, "reasoning_content")
         text = _text(delta, "content")
-        self._refusal += _text(delta, "refusal")
+        self._refusal = (self._refusal + _text(delta, "refusal"))[:LONGEST_REFUSAL]
         self._wrote = self._wrote or bool(text)
         if reasoning or text:
             yield Delta(text=text, reasoning=reasoning)
@@ -203,6 +218,8 @@ class ChatReading:
             self._finish_reason = finish_reason
         elif "delta" not in choice and "message" not in choice:
             self._count_malformed()
+        if choice.get("error"):
+            raise classify(choice["error"])
 
     def _count_malformed(self) -> None:
         self._malformed += 1
@@ -221,13 +238,13 @@ def _text(delta: Mapping[str, Any], key: str) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list):  # parts, as some servers send them: [{"type": "text", ...}]
-        return "".join(_text(mapping(part), "text") for part in value)
+        texts = (mapping(part).get("text") for part in value)
+        return "".join(text for text in texts if isinstance(text, str))
     return ""
 
 
 def _usage_of(usage: Mapping[str, Any]) -> tuple[Usage, float | None]:
     details = mapping(usage.get("completion_tokens_details"))
-    cost = usage.get("cost")
     return (
         Usage(
             input_tokens=_count(usage, "prompt_tokens"),
@@ -235,10 +252,15 @@ def _usage_of(usage: Mapping[str, Any]) -> tuple[Usage, float | None]:
             reasoning_tokens=_count(details, "reasoning_tokens"),
             estimated=False,
         ),
-        float(cost) if isinstance(cost, (int, float)) and not isinstance(cost, bool) else None,
+        float(usage["cost"]) if _is_figure(usage.get("cost")) else None,
     )
 
 
 def _count(figures: Mapping[str, Any], key: str) -> int:
     value = figures.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+    return int(value) if _is_figure(value) else 0
+
+
+def _is_figure(value: object) -> TypeGuard[int | float]:
+    """Whether it counts something: NaN, infinity and what is below zero do not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MOST

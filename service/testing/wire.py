@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +27,9 @@ class Pause:
 class Close:
     """Close the connection in order (FIN)."""
 
+    notify: bool = True
+    """Over TLS: say so first (close_notify), as few servers do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reset:
@@ -33,6 +37,7 @@ class Reset:
 
 
 Step: TypeAlias = bytes | Pause | Close | Reset
+Stream: TypeAlias = "trio.SocketStream | trio.SSLStream[trio.SocketStream]"
 
 
 @dataclass(slots=True)
@@ -44,6 +49,8 @@ class Wire:
     """Each request's head and body."""
     opened: int = 0
     closed: int = 0
+    sent: int = 0
+    """Bytes of the steps that the system has taken from us."""
     _quiet: trio.Event = field(default_factory=trio.Event)
 
     @property
@@ -63,20 +70,26 @@ class Wire:
 
 
 @asynccontextmanager
-async def open_wire(*steps: Step, answers: Sequence[Sequence[Step]] = ()) -> AsyncIterator[Wire]:
+async def open_wire(
+    *steps: Step, answers: Sequence[Sequence[Step]] = (), tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Wire]:
     """A server on a free loopback port that answers every request by `steps`.
 
     With `answers`, the first request gets the first of them and so on; the last one is repeated.
     The steps are raw: status line and headers are theirs to send. After the last step the
     connection stays open until the client closes it, whose leaving is noticed at every moment.
+    With `tls` it speaks TLS with the certificate in there, whose name the test has to know.
     """
     scripts = [tuple(answer) for answer in answers] or [steps]
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
-    wire = Wire(f"http://127.0.0.1:{port}/v1")
+    wire = Wire(f"{'https' if tls else 'http'}://127.0.0.1:{port}/v1")
 
-    async def handle(stream: trio.SocketStream) -> None:
+    async def handle(tcp: trio.SocketStream) -> None:
         wire.opened += 1
+        stream: Stream = tcp
+        if tls:
+            stream = trio.SSLStream(tcp, tls, server_side=True, https_compatible=True)
         try:
             async with stream:
                 await _converse(stream, wire, scripts)
@@ -91,7 +104,7 @@ async def open_wire(*steps: Step, answers: Sequence[Sequence[Step]] = ()) -> Asy
         nursery.cancel_scope.cancel("the test is over")
 
 
-async def _converse(stream: trio.SocketStream, wire: Wire, scripts: list[tuple[Step, ...]]) -> None:
+async def _converse(stream: Stream, wire: Wire, scripts: list[tuple[Step, ...]]) -> None:
     received = bytes(await stream.receive_some())
     while received:
         # A fresh parser for each request: our answers are raw bytes of which h11 knows nothing.
@@ -101,14 +114,14 @@ async def _converse(stream: trio.SocketStream, wire: Wire, scripts: list[tuple[S
         wire.requests.append(request)
         script = scripts[min(len(wire.requests), len(scripts)) - 1]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_play, stream, script)
+            nursery.start_soon(_play, stream, script, wire)
             # The client's next request, or its leaving, ends whatever is still being played.
             received = bytes(await stream.receive_some())
             nursery.cancel_scope.cancel("the client has said what comes next")
 
 
 async def _read_request(
-    stream: trio.SocketStream, inbound: h11.Connection, received: bytes
+    stream: Stream, inbound: h11.Connection, received: bytes
 ) -> tuple[h11.Request, bytes] | None:
     inbound.receive_data(received)
     head: h11.Request | None = None
@@ -127,18 +140,20 @@ async def _read_request(
             return None
 
 
-async def _play(stream: trio.SocketStream, script: Sequence[Step]) -> None:
+async def _play(stream: Stream, script: Sequence[Step], wire: Wire) -> None:
+    tcp = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
     for step in script:
         match step:
             case bytes():
                 await stream.send_all(step)
+                wire.sent += len(step)
             case Pause():
                 await trio.sleep(step.seconds)
-            case Close():
-                await stream.aclose()
+            case Close(notify):
+                await (stream if notify else tcp).aclose()
                 return
             case Reset():
                 linger = struct.pack("ii", 1, 0)
-                stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                await stream.aclose()
+                tcp.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                await tcp.aclose()
                 return
