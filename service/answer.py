@@ -8,7 +8,6 @@ a word. The status has gone out by then; whatever may refuse belongs into the ro
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from types import TracebackType
 
 import structlog
@@ -31,24 +30,17 @@ beside a socket's buffer, large beside a chunk (100-200 bytes)."""
 class Answer(ResponseBody):
     """The body of `/compare-stream`: the events of one comparison as Server-Sent Events.
 
-    `heartbeat` is how many seconds may pass without output before a comment is sent. `running`
-    is held for as long as the answer lasts.
+    `heartbeat` is how many seconds may pass without output before a comment is sent.
     """
 
-    def __init__(
-        self, comparison: Comparison, *, heartbeat: float, running: trio.CapacityLimiter
-    ) -> None:
+    def __init__(self, comparison: Comparison, *, heartbeat: float) -> None:
         self._comparison = comparison
         self._heartbeat = heartbeat
-        self._running = running
-        self._stack = AsyncExitStack()
+        self._opened = comparison.open()
         self._inbox: trio.MemoryReceiveChannel[Event]
 
     async def __aenter__(self) -> Answer:
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._running)
-            self._inbox = await stack.enter_async_context(self._comparison.open())
-            self._stack = stack.pop_all()
+        self._inbox = await self._opened.__aenter__()
         return self
 
     async def __aexit__(
@@ -59,7 +51,7 @@ class Answer(ResponseBody):
     ) -> None:
         # Leaving the comparison cancels what still runs, and waits for it under its own bounds.
         try:
-            await self._stack.__aexit__(exc_type, exc, tb)  # noqa: ASYNC102
+            await self._opened.__aexit__(exc_type, exc, tb)  # noqa: ASYNC102
         except Exception:
             # A fault of ours, and no event can tell it any more: whoever runs the body cuts it
             # off where the client sees it, but keeps no log.

@@ -7,6 +7,7 @@ from quart import Request, Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
+from service.admission import placed
 from service.openapi import make_documentation
 from service.providers.roster import open_roster
 from service.question import Refusal
@@ -47,6 +48,7 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
     for name, prefix in (("bare", None), ("api", "/api")):
         app.register_blueprint(make_routes(shared), name=name, url_prefix=prefix)
     app.register_blueprint(make_documentation())
+    app.asgi_app = placed(app.asgi_app, shared.running)  # type: ignore[assignment,method-assign]
 
     @app.before_serving
     async def open_providers() -> None:

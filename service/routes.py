@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from hashlib import blake2b
 from importlib import resources
-from typing import cast
+from typing import Any
 
 import msgspec
+import quart.wrappers
+import trio
 from quart import Blueprint, Response, request
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
+from service.admission import Place
 from service.answer import Answer
 from service.comparison import Comparison, entrants_of
 from service.events import Chunk, Complete, Done, ErrorChunk, ErrorCode
@@ -31,6 +36,9 @@ __all__ = ["json_response", "make_routes"]
 
 NO_LIMIT = 2**31 - 1
 """Stands for "as many as you like" where clients expect a number and compare with it."""
+
+_CLIENT_GONE: Any = getattr(quart.wrappers, "ClientDisconnectedError", ())
+"""Quart 0.23 says so in the middle of a body; before it there is only the cancellation."""
 
 STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -57,9 +65,7 @@ def make_routes(shared: Shared) -> Blueprint:
     @routes.post("/compare-stream", provide_automatic_options=False)
     async def compare_stream() -> Response:
         comparison = await _admitted(shared)
-        answer = Answer(
-            comparison, heartbeat=shared.settings.stream.heartbeat, running=shared.running
-        )
+        answer = Answer(comparison, heartbeat=shared.settings.stream.heartbeat)
         response = Response(answer, headers={**STREAM_HEADERS, "X-Comparison-Id": comparison.id})
         response.timeout = None  # Quart's 60 s would end the stream without a word
         return response
@@ -67,8 +73,7 @@ def make_routes(shared: Shared) -> Blueprint:
     @routes.post("/compare", provide_automatic_options=False)
     async def compare() -> Response:
         comparison = await _admitted(shared)
-        async with shared.running:
-            compared = await _gather(comparison)
+        compared = await _gather(comparison)
         response = json_response(compared, headers={"X-Comparison-Id": comparison.id})
         response.timeout = None
         return response
@@ -107,7 +112,7 @@ def make_routes(shared: Shared) -> Blueprint:
 async def _admitted(shared: Shared) -> Comparison:
     """The comparison that the request asks for; raises `Refusal` if it may not begin."""
     # Read before anything is refused: a connection with half a request in it is of no more use.
-    body = cast(bytes, await request.get_data(as_text=False))
+    body = await _body(shared.settings.limits.max_body_bytes)
     if request.mimetype != "application/json":
         raise Refusal(415, "not_json", "The request needs Content-Type: application/json.")
     question = parse_question(body, max_models=shared.settings.limits.max_models)
@@ -115,7 +120,7 @@ async def _admitted(shared: Shared) -> Comparison:
         entrants = entrants_of(question, shared.roster.find)
     except UnknownModelError as exc:
         raise Refusal(400, "model_not_found", str(exc)) from None
-    if shared.running.available_tokens < 1:
+    if not Place.of(request.scope).take():
         raise Refusal(
             503,
             "busy",
@@ -139,6 +144,24 @@ async def _admitted(shared: Shared) -> Comparison:
             shared.allowance.give_back(keys)
 
     return Comparison(question, entrants, shared.patience, on_done=on_done)
+
+
+async def _body(limit: int) -> bytes:
+    """The request's body; raises the exception of 408 or 413.
+
+    Taken as it comes: without a Content-Length, Quart 0.23 looks at the size when all is there.
+    """
+    body = bytearray()
+    with trio.move_on_after(request.body_timeout or math.inf):
+        try:
+            async for piece in request.body:
+                body += piece
+                if len(body) > limit:
+                    raise RequestEntityTooLarge
+        except _CLIENT_GONE:
+            await trio.sleep_forever()  # whoever noticed is cancelling the request
+        return bytes(body)
+    raise RequestTimeout
 
 
 async def _gather(comparison: Comparison) -> Compared:

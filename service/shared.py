@@ -33,7 +33,7 @@ class Shared:
         self.tally = Tally()
         self.allowance = Allowance(settings.limits.daily_model_responses)
         self.running = trio.CapacityLimiter(settings.limits.max_comparisons)
-        """Held by every comparison for as long as it runs."""
+        """One token for every comparison that may run at once."""
 
     async def hold_open(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Open the providers, report that they are there, and keep them until `close`."""

@@ -15,7 +15,7 @@ LAYERS = [
     {"errors", "patience"},
     {"upstream", "simulator", "settings"},
     {"providers", "log"},
-    {"question", "account", "observing", "tally", "allowance"},
+    {"question", "account", "observing", "tally", "allowance", "admission"},
     {"comparison"},
     {"answer", "shared", "replies"},
     {"routes", "openapi"},
