@@ -47,15 +47,18 @@ class Account:
         if self._first_byte_ms is None:
             self._first_byte_ms = self._elapsed_ms()
 
-    def text(self, content: str) -> None:
-        """A piece of the answer is there."""
+    def first_token(self) -> None:
+        """A piece of the answer is there, and waits for the client."""
         if self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
+
+    def text(self, content: str) -> None:
+        """A piece of the answer was handed on."""
         self.chunks += 1
         self._characters += len(content)
 
     def reasoning(self, content: str) -> None:
-        """A piece of the thinking is there."""
+        """A piece of the thinking was handed on."""
         self._reasoning_characters += len(content)
 
     def finished(self, ending: Ending) -> Done:
@@ -63,13 +66,15 @@ class Account:
         return self._done(
             code=None,
             finish_reason=ending.finish_reason,
-            usage=ending.usage or self._estimate(),
+            usage=ending.usage,
             cost_usd=ending.cost_usd,
         )
 
-    def failed(self, code: ErrorCode) -> Done:
+    def failed(
+        self, code: ErrorCode, *, usage: Usage | None = None, cost_usd: float | None = None
+    ) -> Done:
         """The `done` of an answer that is not whole."""
-        return self._done(code=code, finish_reason=None, usage=self._estimate(), cost_usd=None)
+        return self._done(code=code, finish_reason=None, usage=usage, cost_usd=cost_usd)
 
     def timed_out(self, seconds: float) -> ErrorChunk:
         """A time-out in words."""
@@ -100,7 +105,7 @@ class Account:
                 first_token_ms=self._first_token_ms,
                 duration_ms=self._elapsed_ms(),
             ),
-            usage=usage,
+            usage=usage or self._estimate(),
             cost_usd=cost_usd,
             chunks=self.chunks,
             attempts=self.attempts,

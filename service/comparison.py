@@ -188,7 +188,8 @@ class Comparison:
                 ending = await entrant.provider.stream(entrant.prompt, outlet)
                 return End(account.finished(ending))
         except ProviderError as error:
-            return End(account.failed(error.code), account.error_chunk(error), error)
+            done = account.failed(error.code, usage=error.usage, cost_usd=error.cost_usd)
+            return End(done, account.error_chunk(error), error)
         except Exception:
             # A bug in one provider must not take the others' answers with it. A group that holds
             # Cancelled is no Exception and passes: it is being cancelled already.
@@ -256,16 +257,20 @@ class _Outlet:
     def alive(self) -> None:
         self._watch.alive()
 
+    def refused(self) -> None:
+        self._watch.pause()
+
     async def text(self, content: str) -> None:
         account = self._account
+        account.first_token()
+        await self._send(Chunk(model=account.name, content=content))
         account.text(content)
         if account.chunks % PROGRESS_EVERY == 0:
             self._log.debug("model writes", model=account.name, chunks=account.chunks)
-        await self._send(Chunk(model=account.name, content=content))
 
     async def reasoning(self, content: str) -> None:
-        self._account.reasoning(content)
         await self._send(Reasoning(model=self._account.name, content=content))
+        self._account.reasoning(content)
 
     async def _send(self, event: Event) -> None:
         self._watch.pause()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.events import ErrorCode
+from service.events import ErrorCode, Usage
 
 __all__ = ["ProviderError"]
 
@@ -22,6 +22,8 @@ class ProviderError(Exception):
         *,
         retryable: bool = False,
         retry_after: float | None = None,
+        usage: Usage | None = None,
+        cost_usd: float | None = None,
     ) -> None:
         super().__init__(message)
         self.code: ErrorCode = code
@@ -29,6 +31,10 @@ class ProviderError(Exception):
         """The provider, or the kind of fault, says that the same request may work later."""
         self.retry_after = retry_after
         """Seconds that the provider asked us to wait; None when it did not say."""
+
+        self.usage = usage
+        """What the provider had reported by then."""
+        self.cost_usd = cost_usd
 
     def facts(self) -> dict[str, Any]:
         """What a log line says of it besides the code."""

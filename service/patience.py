@@ -61,7 +61,7 @@ class Watch:
             self._listen(self._patience.idle)
 
     def pause(self) -> None:
-        """A token is there and waits for the client: nobody may blame the provider now."""
+        """Silence is nobody's fault now: a token waits for the client, or a refusal was heard."""
         self.silence.deadline = math.inf
 
     def resume(self) -> None:

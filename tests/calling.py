@@ -102,6 +102,9 @@ class Heard:
     def first_byte(self) -> None:
         self.first_bytes += 1
 
+    def refused(self) -> None:
+        """Nothing to remember: what was refused is in the error."""
+
     def alive(self) -> None:
         self.signs += 1
 

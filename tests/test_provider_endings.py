@@ -1,8 +1,7 @@
 """Calls to a provider over real sockets: every way in which a response can begin, break and end.
 
-V and U name the rows of the tables of provider streams and of upstream faults. After every test
-no task and no connection is left; `ask_wire` sees besides that it is we who have closed it, while
-the client was still open.
+V, S and U name the rows of docs/corner-cases.md. After every test no task and no connection is
+left; `ask_wire` sees besides that it is we who have closed it, while the client was still open.
 """
 
 from __future__ import annotations
@@ -993,7 +992,7 @@ async def test_without_a_key_no_authorization_is_sent() -> None:
     [
         pytest.param(
             (HEAD + chunked(chunk("a")), Pause(0.02), Reset()),
-            "a[Error: The provider closed the connection in the middle of the answer.]",
+            "a[Error: The provider closed the connection before the answer was whole.]",
             "upstream_disconnected",
             id="U-09",
         ),
@@ -1041,3 +1040,51 @@ async def test_the_fault_of_one_model_is_its_own(
         (said, code),
         ("b" * 10, None),
     ]
+
+
+# --- what a provider says beside its answer -----------------------------------------------------
+
+
+async def test_a_finish_reason_is_a_word_and_holds_no_key() -> None:
+    reason = f"Bearer {KEY} " + "x" * 1000
+    last = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"%b"}]}\n\n' % reason.encode()
+    heard = await ask_wire(HEAD, chunked(chunk("a"), last, DONE), LAST, kept=True)
+    assert heard.ending is not None
+    assert heard.ending.finish_reason is not None
+    assert KEY not in heard.ending.finish_reason
+    assert len(heard.ending.finish_reason) == 64
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"content_filter"}]}\n\n',
+        b'data: {"error":{"code":502,"message":"gone"}}\n\n',
+        b"",
+    ],
+    ids=["filtered", "error", "truncated"],
+)
+async def test_a_failed_answer_keeps_the_price_that_was_reported(ending: bytes) -> None:
+    usage = (
+        b'data: {"choices":[],"usage":{"prompt_tokens":70,"completion_tokens":30,"cost":0.5}}\n\n'
+    )
+    heard = await ask_wire(HEAD, chunked(chunk("a"), usage, *([ending] if ending else [])), Close())
+    assert heard.error is not None
+    assert heard.error.usage is not None
+    assert (heard.error.usage.input_tokens, heard.error.usage.output_tokens) == (70, 30)
+    assert heard.error.cost_usd == 0.5
+
+
+async def test_a_refusal_whose_words_do_not_come_is_still_a_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.providers.call.ERROR_BODY_SECONDS", 0.2)
+    head = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 100\r\n\r\n"
+    asked = question("a")
+    async with open_wire(head) as wire, open_provider(wire.base_url) as provider:
+        entrant = Entrant("a", provider, asked.prompt_for(asked.entries[0], "a"))
+        patience = Patience(first_token=0.1)  # less than the words may take
+        async with Comparison(asked, [entrant], patience).open() as inbox:
+            codes = [event.code async for event in inbox if isinstance(event, Done)]
+        await all_closed(wire)
+    assert codes == ["rate_limited"]

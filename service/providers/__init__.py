@@ -55,6 +55,9 @@ class Sink(Protocol):
     def first_byte(self) -> None:
         """The response's headers have arrived."""
 
+    def refused(self) -> None:
+        """The provider has said no; only its words are still to come, and they have a bound."""
+
     def alive(self) -> None:
         """Something arrived that is no token, such as a comment."""
 

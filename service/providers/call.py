@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import structlog
 import trio
 
 from service.errors import ProviderError
+from service.events import Usage
 from service.providers import Ending, Prompt, Sink
 from service.redaction import presentable
 from service.upstream import Client, Reply
@@ -28,6 +29,8 @@ ERROR_BODY_SECONDS = 5
 """What an error's body may cost us: it is read for one sentence."""
 WHOLE_ANSWER_BYTES = 8 * 1024 * 1024
 """A whole answer in one JSON object; the longest answers of the models have about 0.5 MiB."""
+LONGEST_REASON = 64
+"""Characters of a finish reason; it is a word."""
 AFTER_THE_MARKER_SECONDS = 0.02
 """How long the end of the body may lag behind the terminal marker before the connection is
 closed instead of kept: the last chunk of a well-kept server is in the same packet."""
@@ -60,6 +63,14 @@ class Reading(Protocol):
     @property
     def finished(self) -> bool:
         """Nothing of the answer is missing any more, marker or not."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What has been reported of its tokens so far."""
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What has been reported of its price so far."""
 
     def feed(self, data: bytes) -> Iterable[Delta]:
         """The pieces in these bytes; lazy, and to be exhausted. Raises `ProviderError`."""
@@ -126,21 +137,34 @@ class HTTPProvider:
                 on_connected=sink.connected,
             ) as reply:
                 sink.first_byte()
-                return await self._read(reply, sink)
+                ending = await self._read(reply, sink)
         except ProviderError as error:
             # Not from `error` itself: a traceback would show its words as they came.
             raise self._presentable(error) from error.__cause__
+        if ending.finish_reason is None:
+            return ending
+        reason = presentable(ending.finish_reason, secret=self._secret, limit=LONGEST_REASON)
+        return replace(ending, finish_reason=reason)
 
     async def _read(self, reply: Reply, sink: Sink) -> Ending:
         if reply.status == 204:
             raise ProviderError("empty_response", "The provider answered without any content.")
         if reply.status != 200:
+            sink.refused()
             raise await self._refusal(reply)
         if reply.headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise ProviderError(
                 "protocol_error", "The provider compressed its answer though asked not to."
             )
         reading = self._dialect.reading()
+        try:
+            await self._read_into(reading, reply, sink)
+            return reading.ending()
+        except ProviderError as error:
+            error.usage, error.cost_usd = reading.usage, reading.cost_usd
+            raise
+
+    async def _read_into(self, reading: Reading, reply: Reply, sink: Sink) -> None:
         match reply.media_type:
             case "text/event-stream" | "":
                 await self._read_stream(reply, reading, sink)
@@ -157,7 +181,6 @@ class HTTPProvider:
                     "not_event_stream",
                     f"The provider answered with {media_type} instead of an event stream.",
                 )
-        return reading.ending()
 
     async def _read_stream(self, reply: Reply, reading: Reading, sink: Sink) -> None:
         broken: ProviderError | None = None
@@ -204,6 +227,8 @@ class HTTPProvider:
             words or "The provider reported an error without saying which.",
             retryable=error.retryable,
             retry_after=error.retry_after,
+            usage=error.usage,
+            cost_usd=error.cost_usd,
         )
 
 

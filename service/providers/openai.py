@@ -109,8 +109,8 @@ class ChatReading:
         self.marked_done = False
         self._decoder = Decoder()
         self._finish_reason: str | None = None
-        self._usage: Usage | None = None
-        self._cost_usd: float | None = None
+        self.usage: Usage | None = None
+        self.cost_usd: float | None = None
         self._wrote = False
         self._heard = False
         self._refusal = ""
@@ -171,7 +171,7 @@ class ChatReading:
             raise ProviderError("provider_error", "The provider failed in the middle of it.")
         if self._finish_reason is None and not self._wrote:
             raise ProviderError("empty_response", "The provider ended without any text.")
-        return Ending(finish_reason=self._finish_reason, usage=self._usage, cost_usd=self._cost_usd)
+        return Ending(finish_reason=self._finish_reason, usage=self.usage, cost_usd=self.cost_usd)
 
     def _event(self, event: ServerSentEvent) -> Iterator[Delta]:
         self._heard = True
@@ -190,7 +190,7 @@ class ChatReading:
         error = chunk.get("error") or (chunk if chunk.get("object") == "error" else None)
         usage = mapping(chunk.get("usage"))
         if usage:
-            self._usage, self._cost_usd = _usage_of(usage)
+            self.usage, self.cost_usd = _usage_of(usage)
         choices = chunk.get("choices")
         if isinstance(choices, list):
             for choice in choices:

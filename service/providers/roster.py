@@ -45,7 +45,8 @@ class Roster:
             model = f"sim:{model}"
             if temperament_for(model) is None:
                 raise UnknownModelError(
-                    f"The simulator has no model {model_id!r}; GET /models lists those it has."
+                    f"The simulator has no model {model_id!r}; GET /models and "
+                    "`compare-stream models` list those it has."
                 )
         elif not model:
             raise UnknownModelError(f"{model_id!r} names a provider, but no model of it.")

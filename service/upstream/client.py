@@ -23,8 +23,9 @@ from service.upstream.faults import provider_errors
 __all__ = ["Client", "Reply", "open_client"]
 
 KEEP_ALIVE_SECONDS = 4
-"""Idle connections are closed by us first: servers of Python's and Node's kind do it after 5 s,
-and a request that meets their close half way is lost."""
+"""No connection is used again after this: servers of Python's and Node's kind close theirs after
+5 s, and a request that meets their close half way is lost. It is closed when the next request
+looks; until then at most `KEPT_CONNECTIONS` are open and idle."""
 
 KEPT_CONNECTIONS = 18
 """Idle connections kept warm, two comparisons of nine models. httpx's pool looks at every pair of

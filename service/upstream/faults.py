@@ -25,7 +25,7 @@ def provider_errors() -> Iterator[None]:
             ) from exc
         raise ProviderError(
             "connect_error",
-            "Could not connect to the provider; is it up and its base_url right?",
+            "Could not connect to the provider; is it up, and is there a network?",
             retryable=True,
         ) from exc
     except httpx.RemoteProtocolError as exc:
@@ -43,7 +43,7 @@ def provider_errors() -> Iterator[None]:
 def _disconnected() -> ProviderError:
     return ProviderError(
         "upstream_disconnected",
-        "The provider closed the connection in the middle of the answer.",
+        "The provider closed the connection before the answer was whole.",
         retryable=True,
     )
 
