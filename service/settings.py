@@ -64,7 +64,7 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
 class Stream(Struct, frozen=True, forbid_unknown_fields=True):
     """How events reach the client."""
 
-    heartbeat: Seconds = 10
+    heartbeat: Annotated[float, Meta(ge=0.01)] = 10
     """Seconds without output after which a comment is sent."""
     write_timeout: Seconds = 10
     """Seconds that a client may take to drain what is pending."""
@@ -75,7 +75,7 @@ class Stream(Struct, frozen=True, forbid_unknown_fields=True):
 class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """One provider."""
 
-    dialect: Literal["openai", "anthropic", "gemini", "simulated"]
+    dialect: Literal["openai", "simulated"]
     base_url: str | None = None
     api_key_env: str | None = None
     """Name of the variable with the key; NAME_FILE may name a file that holds it instead."""
@@ -191,13 +191,11 @@ class _Reader:
         provider = self._convert(table, key, ProviderSettings)
         if name == SIMULATOR and provider.dialect != "simulated":
             raise self._wrong(f"{key}.dialect", f"{name} is the simulator's name")
+        for header in ("app_url", "app_title", "app_categories"):
+            if not (getattr(provider, header) or "").isprintable():
+                raise self._wrong(f"{key}.{header}", "expected one line of text")
         if provider.dialect == "openai":
             self._check_url(f"{key}.base_url", provider.base_url)
-        elif provider.dialect != "simulated":
-            raise self._wrong(
-                f"{key}.dialect",
-                f"{provider.dialect!r} is not spoken by this version; expected openai or simulated",
-            )
         return provider
 
     def _check_url(self, key: str, url: str | None) -> None:
@@ -206,6 +204,7 @@ class _Reader:
         try:
             parts = urlsplit(url)
             sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            sound = sound and url.isprintable() and " " not in url
         except ValueError:
             sound = False
         if not sound:

@@ -101,7 +101,10 @@ async def test_a_mistake_in_the_settings_is_one_line_and_no_traceback(
     config.write_text("[limits]\nmax_modelz = 1\n")
     module, arguments = {
         "serve": ("service", ["serve"]),
-        "hypercorn": ("hypercorn", ["-w", "0", "-k", "trio", "service.app:app"]),
+        "hypercorn": (
+            "hypercorn",
+            ["-w", "0", "-k", "trio", "-b", "127.0.0.1:0", "service.app:app"],
+        ),
     }[command]
     with trio.fail_after(20):
         async with running(*arguments, module=module, COMPARE_CONFIG=str(config)) as process:

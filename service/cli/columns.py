@@ -10,11 +10,21 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from service.cli.words import failed, printable
-from service.events import Chunk, Complete, Done, ErrorChunk, Event, Metadata, Reasoning, Usage
+from service.events import (
+    Chunk,
+    Complete,
+    Done,
+    ErrorChunk,
+    Event,
+    Metadata,
+    Reasoning,
+    Start,
+    Usage,
+)
 
 __all__ = ["Board", "Column", "State"]
 
-State: TypeAlias = Literal["waiting", "thinking", "writing", "done", "failed"]
+State: TypeAlias = Literal["waiting", "thinking", "writing", "done", "failed", "stopped"]
 
 
 @dataclass(slots=True)
@@ -41,6 +51,8 @@ class Column:
     """Of the answer; reasoning does not count."""
     failure: str | None = None
     done: Done | None = None
+    simulated: bool = False
+    """The simulator plays this model."""
     _answer: _Writing = field(default_factory=_Writing)
     _thoughts: _Writing = field(default_factory=_Writing)
 
@@ -113,6 +125,8 @@ class Board:
     def hear(self, event: Event, now: float) -> None:
         """Take in one event that came at `now`."""
         match event:
+            case Start():
+                self._columns[event.model].simulated = event.simulated is True
             case Chunk():
                 self._columns[event.model].write(event.content, now)
             case Reasoning():
@@ -123,3 +137,9 @@ class Board:
                 self._columns[event.model].end(event)
             case Complete():
                 self.metadata = event.metadata
+
+    def stop(self) -> None:
+        """Nothing more will be heard: what has not ended was stopped."""
+        for column in self.columns:
+            if column.done is None:
+                column.state = "stopped"

@@ -71,7 +71,7 @@ class Commands(click.Group):
     "--debug",
     is_flag=True,
     envvar="COMPARE_DEBUG",
-    help="Show where a fault of this program happened; COMPARE_DEBUG=1 does the same.",
+    help="Show where a fault of this program happened; comes before the command.",
 )
 @click.pass_context
 def main(ctx: click.Context, debug: bool) -> None:
@@ -85,7 +85,7 @@ def main(ctx: click.Context, debug: bool) -> None:
 def _in_one_line(error: click.ClickException) -> str:
     message = " ".join(error.format_message().split())
     ctx = error.ctx if isinstance(error, click.UsageError) else None
-    return f"{message} See '{ctx.command_path} --help'." if ctx else message
+    return f"{message.rstrip('.')}. See '{ctx.command_path} --help'." if ctx else message
 
 
 def _account_for(error: BaseException, *, debug: bool) -> int:

@@ -31,6 +31,7 @@ STYLES: Mapping[State, str] = {
     "writing": "cyan",
     "done": "green",
     "failed": "red",
+    "stopped": "yellow",
 }
 
 
@@ -75,10 +76,10 @@ def _panel(
     column: Column, board: Board, now: float, *, width: int, height: int | None = None
 ) -> Panel:
     """One model; without a height, as high as its whole answer."""
-    words = Text(column.failure or "", style="red")
+    words = Text(f"failed: {column.failure}" if column.failure else "", style="red")
     head: list[RenderableType] = [_figures(column, now), _bar(column, board.max_tokens)]
     if height is None:
-        parts = [*head, Text(column.answer), *([words] if words else [])]
+        parts = [*head, Text(column.answer), *([Text(), words] if words else [])]
     else:
         parts = [*head, _latest(column, height - 4, words)]
     first = column.first_token()
@@ -94,7 +95,9 @@ def _panel(
 
 
 def _title(column: Column, width: int) -> Text:
-    name = Text(column.name, style="bold")
+    # Its own models say so by their names.
+    played = column.simulated and not column.name.startswith("sim:")
+    name = Text(f"{column.name} (simulated)" if played else column.name, style="bold")
     name.truncate(max(4, width - len(column.state) - 7), overflow="ellipsis")
     return Text.assemble(name, " ", (column.state, STYLES[column.state]))
 

@@ -71,7 +71,15 @@ async def _serve(settings: Settings, binding: Binding) -> None:
         names = ", ".join(settings.providers)
         click.echo(f"compare-stream is ready: {url}  (providers: {names})")
 
-    await serve_until_signalled(create_app(settings), binding, on_ready=on_ready)
+    def on_stopping(seconds: float) -> None:
+        click.echo(
+            f"compare-stream: stopping; what runs has {seconds:g} s, a second signal ends it now.",
+            err=True,
+        )
+
+    await serve_until_signalled(
+        create_app(settings), binding, on_ready=on_ready, on_stopping=on_stopping
+    )
 
 
 def _first(group: BaseExceptionGroup[OSError]) -> OSError:

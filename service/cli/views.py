@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 import trio
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
 from service.cli.columns import Board
 from service.cli.lines import Lines
@@ -71,14 +73,13 @@ async def watch(inbox: Inbox, output: Output, board: Board) -> int:
         complete.set()
 
     try:
-        with screen.live:
+        with screen.live, screen.finishing(board):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(listen, name="listen")
                 while not complete.is_set():
                     await screen.show(board)
                     with trio.move_on_after(FRAME_SECONDS):
                         await complete.wait()
-            screen.finish(board)
     finally:
         with trio.move_on_after(FAREWELL_SECONDS, shield=True):
             await screen.flush()
@@ -98,13 +99,19 @@ class _Screen:
 
     async def show(self, board: Board) -> None:
         width, height = self._console.size
-        picture = draw(board, trio.current_time(), width=width, height=height)
-        self.live.update(picture, refresh=True)
+        picture = draw(board, trio.current_time(), width=width, height=height - 1)
+        # The cursor waits on a line of its own: a ^C that is echoed there tears no frame.
+        self.live.update(Group(picture, Text()), refresh=True)
         await self.flush()
 
-    def finish(self, board: Board) -> None:
-        """The last picture, which stays; it is drawn when `live` is left."""
-        self.live.update(draw_whole(board, trio.current_time(), width=self._console.width))
+    @contextmanager
+    def finishing(self, board: Board) -> Iterator[None]:
+        """Leave the last picture behind, also when stopped; it is drawn when `live` is left."""
+        try:
+            yield
+        finally:
+            board.stop()
+            self.live.update(draw_whole(board, trio.current_time(), width=self._console.width))
 
     async def flush(self) -> None:
         drawn = self._drawn.getvalue()

@@ -67,9 +67,16 @@ async def serve(
 
 
 async def serve_until_signalled(
-    app: ASGIFramework, binding: Binding, *, on_ready: Callable[[str], None]
+    app: ASGIFramework,
+    binding: Binding,
+    *,
+    on_ready: Callable[[str], None],
+    on_stopping: Callable[[float], None],
 ) -> None:
-    """Serve `app` until SIGINT or SIGTERM; a second signal ends running requests at once."""
+    """Serve `app` until SIGINT or SIGTERM; a second signal ends running requests at once.
+
+    `on_ready` is given the URL, `on_stopping` the seconds that running requests still have.
+    """
     stop = trio.Event()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
@@ -80,6 +87,7 @@ async def serve_until_signalled(
                         nursery.cancel_scope.cancel("told to stop twice")
                         return
                     stop.set()
+                    on_stopping(GRACE_SECONDS)
 
             nursery.start_soon(heed_signals, name="signals")
             async with trio.open_nursery() as serving:
