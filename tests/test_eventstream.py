@@ -1,6 +1,6 @@
 """The decoder against the standard, byte by byte; the encoder against the oldest client.
 
-S01 to S33 name the rows of the table of corner cases that the decoder answers for.
+S01 to S33 name the rows of docs/corner-cases.md that the decoder answers for.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a provider's refusal means: statuses, names of errors, and how long to wait.
 
-V and U name the rows of the tables of provider streams and of upstream faults.
+V and U name the rows of docs/corner-cases.md.
 """
 
 from __future__ import annotations

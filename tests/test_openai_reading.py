@@ -1,6 +1,6 @@
 """The OpenAI dialect without a socket: what is asked, and what any stream of bytes comes to.
 
-V and S name the rows of the tables of corner cases that the dialect answers for. The rows about
+V and S name the rows of docs/corner-cases.md that the dialect answers for. The rows about
 connections and statuses are in test_provider_endings.py.
 """
 
