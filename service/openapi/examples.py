@@ -186,7 +186,8 @@ REFUSALS: dict[int, RefusalKind] = {
                 "invalid_model",
             ),
             Refused(
-                "The simulator has no model 'sim:nobody'; GET /models lists those it has.",
+                "The simulator has no model 'sim:nobody'; GET /models and "
+                "`compare-stream models` list those it has.",
                 "model_not_found",
             ),
         ),
