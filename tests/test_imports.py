@@ -16,6 +16,7 @@ LAYERS = [
     {"upstream", "simulator", "settings"},
     {"providers", "log"},
     {"question", "account", "observing", "tally", "allowance", "admission"},
+    {"outcome"},
     {"comparison"},
     {"answer", "shared", "replies"},
     {"routes", "openapi"},
