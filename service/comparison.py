@@ -1,6 +1,6 @@
 """The heart: one nursery, one child per model, one bounded channel out.
 
-    the reader's task ─ open_comparison()
+    the reader's task ─ Comparison.open()
                          └─ nursery
                              └─ conduct            sends every start, later the one complete
                                  └─ nursery
@@ -11,8 +11,8 @@
 `conduct` is the grammar of the stream written down: the starts, then whatever the models say,
 then, when the last of them has ended, `complete`. A model's child ends by itself, by one of its
 clocks, or because the reader has left; its failure is told in its own words and never reaches a
-sibling. The reader leaves by leaving `open_comparison`, which cancels whatever still runs and
-returns when all of it is gone.
+sibling. The reader leaves by leaving `Comparison.open`, which cancels whatever still runs
+and returns when all of it is gone.
 """
 
 from __future__ import annotations
@@ -144,7 +144,8 @@ class Comparison:
                         outbox.clone(),
                         name=f"model {entrant.name}",
                     )
-            await outbox.send(self._complete(outcome))
+            metadata = summarise(self.id, self.question, outcome)
+            await outbox.send(Complete(metadata=metadata))
             outcome.word = "complete"
 
     async def _run_model(
@@ -202,9 +203,6 @@ class Comparison:
             **(end.error.facts() if end.error else {}),
         )
         self._on_done(done)
-
-    def _complete(self, outcome: Outcome) -> Complete:
-        return Complete(metadata=summarise(self.id, self.question, outcome))
 
     def _log_end(self, outcome: Outcome, inbox: trio.MemoryReceiveChannel[Event]) -> None:
         failed = sum(done.error for done in outcome.dones)
