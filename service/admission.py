@@ -1,7 +1,8 @@
-"""Who may begin: one place for each comparison that runs, taken before its status is sent.
+"""Who may begin, and how everybody ends: one place for each comparison that runs.
 
-A place belongs to the ASGI call of its request and goes with it, whatever becomes of the request:
-refused later, answered, cut, or left by a client before its response has begun.
+A place is taken before a comparison's status is sent. It belongs to the ASGI call of its request
+and goes with it, whatever becomes of the request: refused later, answered, cut, or left by a
+client before its response has begun.
 """
 
 from __future__ import annotations
@@ -11,20 +12,77 @@ from typing import Any
 
 import trio
 
-__all__ = ["Place", "placed"]
+from service.comparison import Comparison
+
+__all__ = ["Admission", "Place", "placed"]
 
 Scope = MutableMapping[str, Any]
 Asgi = Callable[..., Awaitable[None]]
 
 KEY = "compare.place"
 
+LAST_WORDS_SECONDS = 0.4
+"""For stopped comparisons to say how they ended. A reader that reads takes that in milliseconds;
+with what the server needs besides it stays below one second."""
+
+
+class Admission:
+    """The places of one process."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.draining = False
+        """Whether the process is ending: nobody may begin any more."""
+        self._places: set[Place] = set()
+        self._empty = trio.Event()
+
+    @property
+    def running(self) -> int:
+        """Places that are taken."""
+        return len(self._places)
+
+    async def drain(self, seconds: float) -> None:
+        """Let nobody in, and return when nobody is left.
+
+        After `seconds` the comparisons that still run are stopped, and say so; whoever then does
+        not listen is not waited for. Cancelled, it leaves the doors closed.
+        """
+        self.draining = True
+        with trio.move_on_after(seconds):
+            await self._emptied()
+        self.stop()
+        with trio.move_on_after(LAST_WORDS_SECONDS):
+            await self._emptied()
+
+    def stop(self) -> None:
+        """Let nobody in, and end what runs with `server_shutdown`."""
+        self.draining = True
+        for place in self._places:
+            place.stop()
+
+    def _take(self, place: Place) -> bool:
+        if self.draining or self.running >= self.limit:
+            return False
+        self._places.add(place)
+        return True
+
+    def _leave(self, place: Place) -> None:
+        self._places.discard(place)
+        if not self._places:
+            self._empty.set()
+            self._empty = trio.Event()
+
+    async def _emptied(self) -> None:
+        if self._places:
+            await self._empty.wait()
+
 
 class Place:
     """One request's place among the comparisons that run."""
 
-    def __init__(self, running: trio.CapacityLimiter) -> None:
-        self._running = running
-        self._taken = False
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._comparison: Comparison | None = None
 
     @staticmethod
     def of(scope: Any) -> Place:
@@ -33,26 +91,28 @@ class Place:
         return place
 
     def take(self) -> bool:
-        """Take it without waiting; False when all are taken."""
-        try:
-            self._running.acquire_on_behalf_of_nowait(self)
-        except trio.WouldBlock:
-            return False
-        self._taken = True
-        return True
+        """Take it without waiting; False when all are taken, or nobody may begin any more."""
+        return self._admission._take(self)
+
+    def hold(self, comparison: Comparison) -> None:
+        """Say which comparison it is that runs here."""
+        self._comparison = comparison
+
+    def stop(self) -> None:
+        """End its comparison, which says so to whoever reads it."""
+        if self._comparison is not None:
+            self._comparison.stop("server_shutdown")
 
     def leave(self) -> None:
         """Let another have it."""
-        if self._taken:
-            self._running.release_on_behalf_of(self)
-            self._taken = False
+        self._admission._leave(self)
 
 
-def placed(app: Asgi, running: trio.CapacityLimiter) -> Asgi:
+def placed(app: Asgi, admission: Admission) -> Asgi:
     """`app`, with a `Place` for each of its requests."""
 
     async def with_place(scope: Scope, receive: Any, send: Any) -> None:
-        place = scope[KEY] = Place(running)
+        place = scope[KEY] = Place(admission)
         try:
             await app(scope, receive, send)
         finally:

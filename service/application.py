@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import structlog
-from quart import Request, Response, request
+from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
@@ -15,6 +15,7 @@ from service.replies import Refused
 from service.routes import json_response, make_routes
 from service.settings import Settings
 from service.shared import OpenRoster, Shared
+from service.surface import may_have_an_unread_body, surfaced
 
 __all__ = ["create_app"]
 
@@ -45,10 +46,17 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
     app.config["MAX_CONTENT_LENGTH"] = settings.limits.max_body_bytes
     app.config["BODY_TIMEOUT"] = BODY_SECONDS
     shared = Shared(settings, open_roster)
+    shared.attach_to(app)
     for name, prefix in (("bare", None), ("api", "/api")):
         app.register_blueprint(make_routes(shared), name=name, url_prefix=prefix)
     app.register_blueprint(make_documentation())
-    app.asgi_app = placed(app.asgi_app, shared.running)  # type: ignore[assignment,method-assign]
+    app.asgi_app = surfaced(  # type: ignore[assignment,method-assign]
+        placed(app.asgi_app, shared.admission),
+        api_keys=settings.server.api_keys,
+        cors_origins=settings.server.cors_origins,
+        hosts=settings.server.hosts,
+        trusted_proxies=settings.server.trusted_proxies,
+    )
 
     @app.before_serving
     async def open_providers() -> None:
@@ -74,7 +82,7 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
         if status == 413:
             detail = f"The body is longer than {settings.limits.max_body_bytes} bytes."
         headers = {name: value for name, value in error.get_headers() if name == "Allow"}
-        if _may_have_an_unread_body(request):
+        if may_have_an_unread_body(request.scope):
             headers["Connection"] = "close"
         return json_response(
             Refused(detail or f"{error.name}.", CODES.get(status, "refused")), status, headers
@@ -91,9 +99,3 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
         )
 
     return app
-
-
-def _may_have_an_unread_body(refused: Request) -> bool:
-    """Whether the client may still be sending; its next request on HTTP/1 would then be lost."""
-    has_body = bool(refused.content_length) or "Transfer-Encoding" in refused.headers
-    return has_body and refused.http_version.startswith("1")

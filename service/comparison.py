@@ -18,7 +18,7 @@ and returns when all of it is gone.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -35,6 +35,7 @@ from service.events import (
     Complete,
     Done,
     ErrorChunk,
+    ErrorCode,
     Event,
     Reasoning,
     Start,
@@ -53,6 +54,9 @@ PROGRESS_EVERY = 10
 INTERNAL_ERROR = ProviderError(
     "internal_error", "The service failed on this model; its log has the reason. Try again."
 )
+STOP_WORDS: Mapping[ErrorCode, str] = {
+    "server_shutdown": "The service is stopping. Ask again in a moment.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,8 @@ class Comparison:
         self.entrants = tuple(entrants)
         self._patience = patience
         self._on_done = on_done
+        self._watches: list[Watch] = []
+        self._stopped: ErrorCode | None = None
         self._log = log.bind(comparison=self.id)
 
     @asynccontextmanager
@@ -128,6 +134,12 @@ class Comparison:
             raise
         finally:
             self._log_end(outcome, inbox)
+
+    def stop(self, code: ErrorCode) -> None:
+        """End every model that still runs with this code; their `done`s and `complete` follow."""
+        self._stopped = code
+        for watch in self._watches:
+            watch.stop(code)
 
     async def _conduct(self, outcome: Outcome, outbox: trio.MemorySendChannel[Event]) -> None:
         with outbox:
@@ -170,6 +182,9 @@ class Comparison:
     ) -> End:
         """One model's answer under its clocks, and how it ended."""
         watch = Watch(self._patience)
+        self._watches.append(watch)
+        if self._stopped is not None:
+            watch.stop(self._stopped)
         outlet = _Outlet(account, watch, outbox, self._log)
         try:
             with watch.whole, watch.silence:
@@ -184,7 +199,10 @@ class Comparison:
             self._log.exception("provider code failed", model=entrant.name)
             return End(account.failed("internal_error"), account.error_chunk(INTERNAL_ERROR))
         code, seconds = watch.verdict()
-        return End(account.failed(code), account.timed_out(seconds))
+        if seconds is not None:
+            return End(account.failed(code), account.timed_out(seconds))
+        stopped = ProviderError(code, STOP_WORDS[code])
+        return End(account.failed(code), account.error_chunk(stopped))
 
     def _ended(self, outcome: Outcome, entrant: Entrant, end: End) -> None:
         done = end.done
@@ -206,6 +224,8 @@ class Comparison:
 
     def _log_end(self, outcome: Outcome, inbox: trio.MemoryReceiveChannel[Event]) -> None:
         failed = sum(done.error for done in outcome.dones)
+        if outcome.word == "client_gone" and self._stopped is not None:
+            outcome.word = self._stopped
         self._log.info(
             "comparison ended",
             outcome=outcome.word,

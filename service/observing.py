@@ -26,8 +26,12 @@ class ObservationError(Exception):
     """The service gave no stream; the message is one sentence."""
 
 
-async def observe(url: str, *, models: Sequence[str], prompt: str) -> list[Arrival]:
+async def observe(
+    url: str, *, models: Sequence[str], prompt: str, key: str | None = None
+) -> list[Arrival]:
     """Send one question to the service at `url` and listen to the end of its stream.
+
+    `key` is for a service that lets nobody in without one.
 
     A stream that is cut gives the events that came. Raises `ObservationError` when the service
     refuses or does not let us connect in time, and `ProviderError` when it can't be reached.
@@ -39,20 +43,23 @@ async def observe(url: str, *, models: Sequence[str], prompt: str) -> list[Arriv
             def connected() -> None:
                 connecting.deadline = math.inf
 
-            return await _listen(client, f"{url.rstrip('/')}/compare-stream", body, connected)
+            address = f"{url.rstrip('/')}/compare-stream"
+            return await _listen(client, address, body, key, connected)
     raise ObservationError(f"no connection within {CONNECT_SECONDS:g} s")
 
 
 async def _listen(
-    client: Client, url: str, body: bytes, on_connected: Callable[[], None]
+    client: Client, url: str, body: bytes, key: str | None, on_connected: Callable[[], None]
 ) -> list[Arrival]:
     arrivals: list[Arrival] = []
     decoder = Decoder()
     asked_at = trio.current_time()
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
     async with client.post(url, headers=headers, body=body, on_connected=on_connected) as reply:
         if reply.status != 200 or reply.media_type != "text/event-stream":
-            raise await _refused(reply)
+            raise await _refused(reply, key)
         try:
             async with reply.chunks() as chunks:
                 async for chunk in chunks:
@@ -67,8 +74,8 @@ async def _listen(
     return arrivals
 
 
-async def _refused(reply: Reply) -> ObservationError:
+async def _refused(reply: Reply, key: str | None) -> ObservationError:
     answer = loads(await reply.read(ERROR_BODY_BYTES))
     detail = answer.get("detail") if isinstance(answer, dict) else None
-    said = f": {presentable(detail)}" if isinstance(detail, str) else ""
+    said = f": {presentable(detail, secret=key)}" if isinstance(detail, str) else ""
     return ObservationError(f"it answered with status {reply.status} instead of a stream{said}")

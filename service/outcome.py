@@ -10,7 +10,7 @@ from typing import Literal
 import trio
 
 from service.account import milliseconds
-from service.events import Done, Metadata, Usage
+from service.events import Done, ErrorCode, Metadata, Usage
 from service.question import Question
 
 __all__ = ["Outcome", "summarise"]
@@ -22,7 +22,7 @@ class Outcome:
 
     started_at: float
     dones: list[Done] = field(default_factory=list)
-    word: Literal["client_gone", "complete", "failed"] = "client_gone"
+    word: Literal["client_gone", "complete", "failed"] | ErrorCode = "client_gone"
     """What the log says of it; the reader has left unless something else is known."""
 
 

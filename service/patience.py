@@ -45,6 +45,7 @@ class Watch:
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
         self._phase: Phase = "connect"
+        self._stopped: ErrorCode | None = None
         now = trio.current_time()
         self.whole = trio.CancelScope(deadline=now + patience.total)
         self.silence = trio.CancelScope(deadline=now + patience.connect)
@@ -69,8 +70,15 @@ class Watch:
         self._phase = "idle"
         self._listen(self._patience.idle)
 
-    def verdict(self) -> tuple[ErrorCode, float]:
-        """Which clock cut the answer short, and its seconds; ask only when one did."""
+    def stop(self, code: ErrorCode) -> None:
+        """Cut the answer short for a reason that is no clock's."""
+        self._stopped = code
+        self.whole.cancel(code)
+
+    def verdict(self) -> tuple[ErrorCode, float | None]:
+        """What cut the answer short, and the seconds if it was a clock; ask only when one did."""
+        if self._stopped is not None:
+            return self._stopped, None
         if self.silence.cancelled_caught:
             match self._phase:
                 case "connect":

@@ -14,9 +14,10 @@ LONGEST_LOOKED_AT = 64 * 1024
 # A provider may quote a key partly masked (`sk-ab***yz`), hence the asterisks.
 _KEYS = re.compile(
     r"""(?ix)
-      \b (?: sk | pk | rk | gsk | xai | hf ) [-_] [A-Za-z0-9_*.\-]{6,}
+      \b (?: sk | csk | pk | rk | gsk | xai | hf ) [-_] [A-Za-z0-9_*.\-]{6,}
     | \b AIza [A-Za-z0-9_*\-]{10,}
     | (?<= bearer\s ) \S+
+    | (?<= x-api-key:\s ) \S+
     | (?<= [?&]key= ) [^&\s"']+
     | (?<= api_key= ) [^&\s"']+
     | (?<= :// ) [^/\s@]+ (?= @ )

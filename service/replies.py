@@ -17,6 +17,7 @@ __all__ = [
     "ModelStats",
     "Models",
     "RateLimitStatus",
+    "Ready",
     "Refused",
     "ShortModelStatistics",
 ]
@@ -88,6 +89,7 @@ class RateLimitStatus(Struct, frozen=True, kw_only=True):
     usage_reset_date: str
     """When the count begins anew; ISO 8601."""
     authenticated: bool = False
+    """Whether the request came with a valid key."""
     ip_address: str
     fingerprint_usage: int | None
     fingerprint_remaining: int | None
@@ -99,6 +101,12 @@ class Health(Struct, frozen=True):
     """The process answers."""
 
     status: Literal["healthy"] = "healthy"
+
+
+class Ready(Struct, frozen=True):
+    """The process takes comparisons."""
+
+    status: Literal["ready"] = "ready"
 
 
 class Greeting(Struct, frozen=True):

@@ -28,9 +28,11 @@ from service.replies import (
     ModelStatistics,
     ModelStats,
     RateLimitStatus,
+    Ready,
     ShortModelStatistics,
 )
 from service.shared import Shared
+from service.surface import PAGE_HEADERS, key_name
 
 __all__ = ["json_response", "make_routes"]
 
@@ -98,13 +100,19 @@ def make_routes(shared: Shared) -> Blueprint:
     async def health() -> Response:
         return json_response(Health())
 
+    @routes.get("/readyz")
+    async def ready() -> Response:
+        if shared.admission.draining:
+            raise _no_place(shared)
+        return json_response(Ready())
+
     @routes.get("/")
     async def index() -> Response:
         wants = request.accept_mimetypes.best_match(["application/json", "text/html"])
         if wants != "text/html":
             return json_response(Greeting("compare-stream: POST /compare-stream, or see /docs"))
         page = resources.files("service.web").joinpath("index.html").read_bytes()
-        return Response(page, content_type="text/html; charset=utf-8")
+        return Response(page, headers=PAGE_HEADERS, content_type="text/html; charset=utf-8")
 
     return routes
 
@@ -120,13 +128,9 @@ async def _admitted(shared: Shared) -> Comparison:
         entrants = entrants_of(question, shared.roster.find)
     except UnknownModelError as exc:
         raise Refusal(400, "model_not_found", str(exc)) from None
-    if not Place.of(request.scope).take():
-        raise Refusal(
-            503,
-            "busy",
-            "The service runs as many comparisons as it may; try again in a second.",
-            headers={"Retry-After": "1"},
-        )
+    place = Place.of(request.scope)
+    if not place.take():
+        raise _no_place(shared)
     keys = _allowance_keys(question.fingerprint)
     if not shared.allowance.take(keys, len(entrants)):
         raise Refusal(
@@ -143,7 +147,28 @@ async def _admitted(shared: Shared) -> Comparison:
         if done.error and done.code != "cancelled":
             shared.allowance.give_back(keys)
 
-    return Comparison(question, entrants, shared.patience, on_done=on_done)
+    comparison = Comparison(question, entrants, shared.patience, on_done=on_done)
+    place.hold(comparison)
+    return comparison
+
+
+def _no_place(shared: Shared) -> Refusal:
+    if shared.admission.draining:
+        headers = {"Retry-After": "1"}
+        if request.http_version.startswith("1"):
+            headers["Connection"] = "close"  # another one may lead to a process that stays
+        return Refusal(
+            503,
+            "draining",
+            "This process is stopping; try again, on a new connection.",
+            headers=headers,
+        )
+    return Refusal(
+        503,
+        "busy",
+        "The service runs as many comparisons as it may; try again in a second.",
+        headers={"Retry-After": "1"},
+    )
 
 
 async def _body(limit: int) -> bytes:
@@ -217,6 +242,7 @@ def _rate_limit_status(shared: Shared, fingerprint: str | None) -> RateLimitStat
         daily_limit=allowance.daily_limit or NO_LIMIT,
         remaining_usage=_remaining(shared, address_key),
         usage_reset_date=allowance.resets_at.isoformat(),
+        authenticated=key_name(request.scope) is not None,
         ip_address=_client_address(),
         fingerprint_usage=of_fingerprint,
         fingerprint_remaining=_remaining(shared, fingerprint_keys[0]) if fingerprint_keys else None,
@@ -239,6 +265,6 @@ def _allowance_keys(fingerprint: str | None) -> tuple[str, ...]:
 
 
 def _client_address() -> str:
-    """The peer's address; a header that claims another is no proof."""
+    """The peer's address, or what a trusted proxy says; see `service.surface.forwarding`."""
     client = request.scope.get("client")
     return client[0] if client else "local"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
@@ -19,8 +19,18 @@ import msgspec
 from msgspec import Meta, Struct
 
 from service.patience import Patience
+from service.surface import parse_digest, parse_host, parse_origin, parse_proxy
 
-__all__ = ["Deadlines", "Limits", "ProviderSettings", "Settings", "SettingsError", "Stream", "load"]
+__all__ = [
+    "Deadlines",
+    "Limits",
+    "ProviderSettings",
+    "Server",
+    "Settings",
+    "SettingsError",
+    "Stream",
+    "load",
+]
 
 CONFIG_VARIABLE = "COMPARE_CONFIG"
 SIMULATOR = "sim"
@@ -72,6 +82,25 @@ class Stream(Struct, frozen=True, forbid_unknown_fields=True):
     """Milliseconds that a chunk may be held back under load at most."""
 
 
+class Server(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is let in, and how the process ends."""
+
+    drain: Seconds = 30
+    """Seconds that running comparisons may go on once the process is told to end."""
+    connections_per_address: Annotated[int, Meta(ge=0)] = 1024
+    """Connections open at once from one address; one more is closed at once. 0: no limit."""
+    resets_per_connection: PositiveInt = 100
+    """HTTP/2 requests that a connection may take back at once; ten more with each second."""
+    api_keys: dict[str, str] = {}
+    """The digests of callers' keys, by the keys' names. None: whoever reaches the port may ask."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may read the answers; `*`: all."""
+    hosts: tuple[str, ...] = ()
+    """Names that the service answers to; none: to any."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Peers whose X-Forwarded-For is believed: addresses, networks, `unix`."""
+
+
 class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """One provider."""
 
@@ -103,6 +132,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     deadlines: Deadlines = field(default_factory=Deadlines)
     stream: Stream = field(default_factory=Stream)
+    server: Server = field(default_factory=Server)
     providers: Mapping[str, ProviderSettings] = field(
         default_factory=lambda: {SIMULATOR: ProviderSettings(dialect="simulated")}
     )
@@ -156,7 +186,7 @@ class _Reader:
         self._environ = environ
 
     def settings(self, tables: Mapping[str, Any]) -> Settings:
-        known = ("default_provider", "limits", "deadlines", "stream", "providers")
+        known = ("default_provider", "limits", "deadlines", "stream", "server", "providers")
         for key in tables:
             if key not in known:
                 raise self._wrong(key, f"unknown key; expected one of {', '.join(known)}")
@@ -166,6 +196,7 @@ class _Reader:
             limits=self._section(tables, "limits", Limits),
             deadlines=self._section(tables, "deadlines", Deadlines),
             stream=self._section(tables, "stream", Stream),
+            server=self._server(tables),
             providers=providers,
             keys=self._keys(providers),
         )
@@ -255,6 +286,27 @@ class _Reader:
         if not isinstance(name, str) or name not in providers:
             raise self._wrong("default_provider", f"expected one of {', '.join(providers)}")
         return name
+
+    def _server(self, tables: Mapping[str, Any]) -> Server:
+        server = self._section(tables, "server", Server)
+        for name, digest in server.api_keys.items():
+            key = f"server.api_keys.{name}"
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise self._wrong(key, "expected a name of letters, digits, - and _")
+            self._check(key, parse_digest, digest)
+        for index, origin in enumerate(server.cors_origins):
+            self._check(f"server.cors_origins[{index}]", parse_origin, origin)
+        for index, host in enumerate(server.hosts):
+            self._check(f"server.hosts[{index}]", parse_host, host)
+        for index, proxy in enumerate(server.trusted_proxies):
+            self._check(f"server.trusted_proxies[{index}]", parse_proxy, proxy)
+        return server
+
+    def _check(self, key: str, parse: Callable[[str], object], text: str) -> None:
+        try:
+            parse(text)
+        except ValueError as exc:
+            raise self._wrong(key, str(exc)) from None
 
     def _section(self, tables: Mapping[str, Any], key: str, section: type[AnyStruct]) -> AnyStruct:
         return self._convert(tables.get(key, {}), key, section)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import trio
 
+from service.admission import Admission
 from service.allowance import Allowance
 from service.providers.roster import Roster, open_roster
 from service.settings import Settings
 from service.tally import Tally
 
 __all__ = ["OpenRoster", "Shared"]
+
+EXTENSION = "compare-stream"
+"""Where an application keeps it among its extensions."""
 
 OpenRoster = Callable[[Settings], AbstractAsyncContextManager[Roster]]
 
@@ -32,8 +37,16 @@ class Shared:
         self.patience = settings.deadlines.patience()
         self.tally = Tally()
         self.allowance = Allowance(settings.limits.daily_model_responses)
-        self.running = trio.CapacityLimiter(settings.limits.max_comparisons)
-        """One token for every comparison that may run at once."""
+        self.admission = Admission(settings.limits.max_comparisons)
+
+    @staticmethod
+    def of(app: Any) -> Shared | None:
+        """What the requests of this application share; None if it is not one of ours."""
+        return getattr(app, "extensions", {}).get(EXTENSION)
+
+    def attach_to(self, app: Any) -> None:
+        """Let the server that runs this application find it."""
+        app.extensions[EXTENSION] = self
 
     async def hold_open(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Open the providers, report that they are there, and keep them until `close`."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import structlog
 import trio
@@ -88,9 +89,10 @@ async def rest_of(stream: trio.abc.ReceiveStream | None) -> str:
     return b"".join([bytes(data) async for data in stream]).decode()
 
 
-async def run_apart(*arguments: str) -> tuple[int, str, str]:
+async def run_apart(*arguments: str, **environ: str) -> tuple[int, str, str]:
     """The command as a process, to its end: exit code, output, errors."""
-    async with running(*arguments) as process:
+    variables: Any = environ  # running's own arguments are not among them
+    async with running(*arguments, **variables) as process:
         said: dict[str, str] = {}
 
         async def listen(name: str, stream: trio.abc.ReceiveStream | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 import trio
 
 from service.cli import main
-from service.settings import Settings
+from service.settings import Settings, load
 from tests.command import closing, rest_of, run, running
 
 
@@ -22,7 +23,7 @@ def test_without_a_command_it_lists_the_commands_and_exits_with_2() -> None:
     result = run()
     assert result.exit_code == 2
     assert not result.stdout
-    for command in ("serve", "ask", "verify", "models"):
+    for command in ("serve", "ask", "verify", "models", "key"):
         assert f"\n  {command} " in result.stderr
 
 
@@ -36,6 +37,9 @@ def test_without_a_command_it_lists_the_commands_and_exits_with_2() -> None:
         (["ask", "why", "--config", "/no/such/file"], "/no/such/file: cannot be read"),
         (["models", "--config", "/no/such/file"], "/no/such/file: cannot be read"),
         (["verify", "--config", "/no/such/file"], "/no/such/file: cannot be read"),
+        (["key"], "Missing argument 'NAME'"),
+        (["key", "a b"], "'a b': expected a name of letters, digits, - and _"),
+        (["verify", "--url", "http://host", "--key", "a b"], "--key: expected a key as"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], words: str) -> None:
@@ -122,6 +126,21 @@ def test_models_as_json_are_what_the_service_lists(tmp_path: Path) -> None:
     assert [model["well_behaved"] for model in models] == sorted(
         (model["well_behaved"] for model in models), reverse=True
     )
+
+
+def test_a_key_is_shown_once_with_the_lines_that_let_it_in(tmp_path: Path) -> None:
+    results = [run("key", "laptop") for _ in range(2)]
+    shown = []
+    for result in results:
+        assert (result.exit_code, result.stderr) == (0, "")
+        key, *lines = [line[4:] for line in result.stdout.splitlines() if line.startswith("    ")]
+        assert result.stdout.count(key) == 1
+        config = tmp_path / "compare.toml"
+        config.write_text("\n".join(lines))
+        digests = load(config, {}).server.api_keys
+        assert digests == {"laptop": f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"}
+        shown.append(key)
+    assert shown[0] != shown[1]
 
 
 async def test_nobody_hears_about_a_reader_who_has_left_already() -> None:

@@ -14,6 +14,8 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from service.eventstream import FrameTooLarge
+from service.settings import Server, Settings
+from service.surface import make_key
 from service.testing import Close, Pause, Script, app_for, open_server, open_wire
 from tests.command import run, run_apart, simulator_config
 from tests.test_cli_ask import HEAD
@@ -126,6 +128,52 @@ async def test_a_running_service_is_judged_from_outside() -> None:
             code, output, errors = await run_apart(*asked)
     assert (code, errors) == (0, "")
     assert json.loads(output)["word"] == "CONCURRENT"
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+async def test_a_service_that_asks_for_a_key_is_judged_with_one(way: str) -> None:
+    key, digest = make_key()
+    writing = [(0.02, "word ")] * 20
+    settings = Settings(server=Server(api_keys={"k": digest}))
+    app = app_for(Script("a", *writing), Script("b", *writing), settings=settings)
+    with trio.fail_after(20):
+        async with open_server(app) as url:
+            asked = ["verify", "--url", url, "-m", "a:m", "-m", "b:m", "--json"]
+            refused = await run_apart(*asked)
+            if way == "option":
+                judged = await run_apart(*asked, "--key", key)
+            else:
+                judged = await run_apart(*asked, COMPARE_KEY=key)
+    code, output, errors = refused
+    assert (code, output, errors.count("\n")) == (2, "", 1)
+    assert "status 401 instead of a stream: This needs a valid key" in errors
+    code, output, errors = judged
+    assert (code, errors) == (0, "")
+    assert json.loads(output)["word"] == "CONCURRENT"
+
+
+async def test_the_key_is_sent_and_never_shown() -> None:
+    key = "a-key-of-no-known-kind"
+    quoting = json.dumps({"detail": f"Your key {key} is wrong"}).encode()
+    head = b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n" % len(quoting)
+    with trio.fail_after(20):
+        async with open_wire(head + quoting) as wire:
+            code, _, errors = await run_apart("verify", "--url", wire.base_url, "--key", key)
+            [(request, _)] = wire.requests
+    assert dict(request.headers)[b"authorization"] == f"Bearer {key}".encode()
+    assert code == 2
+    assert "Your key [hidden] is wrong" in errors
+    assert key not in errors
+
+
+def test_our_own_service_is_judged_though_it_lets_nobody_in(tmp_path: Path) -> None:
+    _, digest = make_key()
+    guarded = f'[server]\nhosts = ["compare.example.org"]\napi_keys = {{k = "{digest}"}}\n'
+    models = ("-m", "sim:coder", "-m", "sim:analyst")
+    config = simulator_config(tmp_path, speed=5, more=guarded)
+    for arguments in ((), models):
+        result = run("verify", "--config", config, *arguments)
+        assert (result.exit_code, result.stderr) == (0, "")
 
 
 async def test_what_nobody_can_tell_is_undecided_and_exit_code_1() -> None:

@@ -14,13 +14,12 @@ import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import pytest
 import trio
 from msgspec import NODEFAULT, Struct
-from msgspec.structs import fields
+from msgspec.structs import FieldInfo, fields
 
 from service.application import CODES, create_app
 from service.events import (
@@ -45,7 +44,7 @@ from service.replies import (
     RateLimitStatus,
     ShortModelStatistics,
 )
-from service.settings import Deadlines, Limits, ProviderSettings, Settings, Stream, load
+from service.settings import Deadlines, Limits, ProviderSettings, Server, Settings, Stream, load
 from service.simulator import MODELS
 from service.testing import Close, Pause, open_server, open_wire
 from tests.command import ROOT, environment
@@ -213,19 +212,6 @@ async def test_the_tests_of_the_documentation_pass(tmp_path: Path) -> None:
     assert f"{count} passed" in ended.stdout.decode()
 
 
-async def test_behind_a_proxy_the_documented_module_knows_the_clients_address(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (block,) = [b for b in blocks(DOCS / "deploying.md") if "# proxied.py" in b.text]
-    monkeypatch.setitem(sys.modules, "service.app", SimpleNamespace(app=create_app(HURRIED)))
-    module: dict[str, object] = {}
-    exec(block.text, module)
-    sent = {"X-Forwarded-For": "198.51.100.7, 203.0.113.9"}
-    async with open_server(module["app"]) as url, httpx.AsyncClient() as client:
-        status = (await client.get(f"{url}/rate-limit-status", headers=sent)).json()
-    assert status["ip_address"] == "203.0.113.9"
-
-
 def test_no_example_is_left_unrun() -> None:
     assert {block.language for block in BLOCKS} <= RUN | SHOWN
     tests = [block for block in BLOCKS if is_test(block) and block.not_run is None]
@@ -235,7 +221,7 @@ def test_no_example_is_left_unrun() -> None:
 
 
 @pytest.mark.parametrize(
-    "block", [b for b in BLOCKS if b.page.name == "settings.md" and b.language == "toml"], ids=str
+    "block", [b for b in BLOCKS if b.page.name != "testing.md" and b.language == "toml"], ids=str
 )
 def test_an_example_of_a_file_is_one_that_the_service_takes(block: Block, tmp_path: Path) -> None:
     path = tmp_path / "compare.toml"
@@ -287,10 +273,16 @@ def test_the_contract_names_every_error_code() -> None:
     assert sorted(rows) == sorted(ERROR_CODES)
 
 
+def _raising() -> list[Path]:
+    """The files whose refusals are HTTP's."""
+    service = ROOT / "service"
+    return [*service.glob("*.py"), *service.glob("surface/*.py")]
+
+
 def test_the_contract_names_every_refusal() -> None:
     (rows,) = tables(section(DOCS / "contract.md", "## Refusals"))
-    source = "".join(path.read_text() for path in (ROOT / "service").glob("*.py"))
-    raised = set(re.findall(r'Refusal\(\s*(\d+),\s*"(\w+)"', source))
+    source = "".join(path.read_text() for path in _raising())
+    raised = set(re.findall(r'(?:Refusal|Denial)\(\s*(\d+),\s*"(\w+)"', source))
     answered = {(str(status), word) for status, word in CODES.items()}
     rest = {("500", "internal_error"), ("other", "refused")}
     assert {(row[0], code(row[1])) for row in rows} == raised | answered | rest
@@ -311,20 +303,24 @@ def test_the_contract_names_the_fields_of_the_other_endpoints() -> None:
         ("## `[limits]`", Limits),
         ("## `[deadlines]`", Deadlines),
         ("## `[stream]`", Stream),
+        ("## `[server]`", Server),
         ("## `[providers.<name>]`", ProviderSettings),
     ],
 )
 def test_the_settings_are_named_with_their_defaults_and_no_other_is(
     heading: str, struct: type[Struct]
 ) -> None:
-    def shown(default: object) -> str:
+    def shown(field: FieldInfo) -> str:
+        default = field.default
+        if field.default_factory is not NODEFAULT:
+            default = field.default_factory()
         if default is NODEFAULT:
             return "required"
         return f"{default:g}" if isinstance(default, float) else str(default or 0).lower()
 
     rows = tables(section(DOCS / "settings.md", heading))[0]
     told = {code(row[0]): code(row[1]).replace("none", "0") for row in rows}
-    assert told == {field.name: shown(field.default) for field in fields(struct)}
+    assert told == {field.name: shown(field) for field in fields(struct)}
 
 
 def test_the_sections_of_the_settings_are_named_and_no_other_is() -> None:

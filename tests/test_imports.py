@@ -11,13 +11,14 @@ SERVICE = Path(__file__).parents[1] / "service"
 
 # From the values up; a module may import from rows above its own, and within its own package.
 LAYERS = [
-    {"events", "eventstream", "redaction", "verdict", "web"},
+    {"events", "eventstream", "redaction", "surface", "verdict", "web"},
     {"errors", "patience"},
     {"upstream", "simulator", "settings"},
     {"providers", "log"},
-    {"question", "account", "observing", "tally", "allowance", "admission"},
+    {"question", "account", "observing", "tally", "allowance", "exposure"},
     {"outcome"},
     {"comparison"},
+    {"admission"},
     {"answer", "shared", "replies"},
     {"routes", "openapi"},
     {"application"},

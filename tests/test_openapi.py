@@ -48,7 +48,7 @@ QUESTIONS = {
         "examples"
     ].items()
 }
-REFUSAL_STATUSES = {"400", "404", "405", "408", "413", "415", "429", "503"}
+REFUSAL_STATUSES = {"400", "401", "404", "405", "408", "413", "415", "421", "429", "503"}
 
 TIMINGS = Timings(
     queue_ms=0.0, connect_ms=1.5, first_byte_ms=2.0, first_token_ms=None, duration_ms=3.25
@@ -220,6 +220,8 @@ def test_what_the_source_says_of_a_field_is_its_description() -> None:
 
 def test_each_component_is_used() -> None:
     used = set(re.findall(r'"#/components/(\w+/\w+)"', json.dumps(DOCUMENT)))
+    for _, _, operation in operations():
+        used |= {f"securitySchemes/{way}" for ways in operation.get("security", []) for way in ways}
     there = {f"{kind}/{name}" for kind, found in DOCUMENT["components"].items() for name in found}
     assert used == there
 
@@ -313,7 +315,12 @@ def test_every_refusal_has_the_one_form_and_an_example_of_each_code() -> None:
                 assert list(example["value"]) == ["detail", "code"]
                 assert example["value"]["code"] == code
                 assert f"`{code}`" in DOCUMENT["info"]["description"]
-            headers = {"405": {"Allow"}, "429": {"Retry-After"}, "503": {"Retry-After"}}
+            headers = {
+                "401": {"WWW-Authenticate"},
+                "405": {"Allow"},
+                "429": {"Retry-After"},
+                "503": {"Retry-After"},
+            }
             assert set(response.get("headers", {})) == headers.get(status, set())
 
 

@@ -43,6 +43,7 @@ from tests.calling import (
     "key",
     [
         "sk-or-v1-0123456789abcdef",
+        "csk-Ab_c-1234567890",
         "sk-proj-Ab_c-123456",
         "sk-ant-api03-abc_DEF-123",
         "sk-ab***********yz",
@@ -80,6 +81,7 @@ def test_whatever_looks_like_a_key_is_hidden(key: str, around: str) -> None:
     [
         ("Authorization: Bearer abc.def", "Authorization: Bearer [hidden]"),
         ("authorization: bearer abc", "authorization: bearer [hidden]"),
+        ("x-api-key: abc", "x-api-key: [hidden]"),
         ("https://x/v1?key=abc&y=1", "https://x/v1?key=[hidden]&y=1"),
         ("?api_key=abc", "?api_key=[hidden]"),
         ("https://me:pass@host/x", "https://[hidden]@host/x"),

@@ -128,6 +128,64 @@ def test_keys_do_not_show_when_settings_are_printed(tmp_path: Path) -> None:
         ("[providers.'a:b']\ndialect = 'simulated'", "providers.a:b", "expected a name of letters"),
         ("[providers.sim]\ndialect = 'openai'", "providers.sim.dialect", "is the simulator's name"),
         (OPENROUTER, "providers.openrouter.api_key_env", "OPENROUTER_API_KEY is not set"),
+        ("[server]\nhostz = []", "server.hostz", "unknown key; expected one of drain, "),
+        ("[server]\ndrain = 0", "server.drain", "expected float > 0"),
+        ("[server]\napi_keys = 'x'", "server.api_keys", "expected object, got str"),
+        ("[server.api_keys]\na = 1", "server.api_keys[...]", "expected str, got int"),
+        *(
+            (f"[server]\napi_keys.a = '{digest}'", "server.api_keys.a", 'expected "sha256:" and')
+            for digest in (
+                "",
+                "csk-in-clear",
+                "sha256:" + "0" * 63,
+                "sha256:" + "0" * 65,
+                "sha256:" + "g" * 64,
+                "sha512:" + "0" * 64,
+                "0" * 64,
+            )
+        ),
+        (
+            "[server.api_keys]\n" + f"'a b' = 'sha256:{'0' * 64}'",
+            "server.api_keys.a b",
+            "expected a name of letters, digits, - and _",
+        ),
+        ("[server]\ncors_origins = '*'", "server.cors_origins", "expected array, got str"),
+        *(
+            (f"[server]\ncors_origins = ['*', '{origin}']", "server.cors_origins[1]", "an origin")
+            for origin in (
+                "",
+                "null",
+                "app.example.org",
+                "https://app.example.org/",
+                "https://app.example.org/x",
+                "https://app.example.org?x",
+                "https://me@app.example.org",
+                "https://App.example.org",
+                "https://app.example.org:443",
+                "http://app.example.org:80",
+                "https://app.example.org:0",
+                "https://*.example.org",
+                "https://é.example",
+                "https://",
+            )
+        ),
+        *(
+            (f"[server]\nhosts = ['a', '{host}']", "server.hosts[1]", "a host name or address wi")
+            for host in ("", "*", "a:80", "[::1]:80", "http://a", "a/b", "*.*.a", "a.*", "é", "..")
+        ),
+        *(
+            (f"[server]\ntrusted_proxies = ['unix', '{proxy}']", "server.trusted_proxies[1]", words)
+            for proxy, words in (
+                ("", "expected an address, a network"),
+                ("*", "expected an address, a network"),
+                ("localhost", "expected an address, a network"),
+                ("10.0.0.1:80", "expected an address, a network"),
+                ("10.0.0.0/33", "expected an address, a network"),
+                ("10.0.0", "expected an address, a network"),
+                ("[::1]", "expected an address, a network"),
+                ("10.0.0.1/8", 'has bits set behind its prefix; expected "10.0.0.0/8"'),
+            )
+        ),
     ],
 )
 def test_a_mistake_is_one_line_with_the_file_the_key_and_what_was_expected(
@@ -139,6 +197,32 @@ def test_a_mistake_is_one_line_with_the_file_the_key_and_what_was_expected(
     assert line.startswith(f"{tmp_path / 'compare.toml'}: {key}: ")
     assert expectation in line
     assert "\n" not in line
+
+
+def test_the_surface_is_open_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    server = load(None, {}).server
+    assert (server.api_keys, server.cors_origins) == ({}, ())
+    assert (server.hosts, server.trusted_proxies) == ((), ())
+    text = f"""
+[server]
+cors_origins = ["https://app.example.org", "http://localhost:3000", "http://[::1]:3000", "*"]
+hosts = ["Compare.example.org", "*.example.org", "127.0.0.1", "[::1]", "my_service"]
+trusted_proxies = ["127.0.0.1", "::1", "10.0.0.0/8", "2001:db8::/32", "unix"]
+[server.api_keys]
+laptop-1 = "sha256:{"0a" * 32}"
+PHONE_2 = "sha256:{"0A" * 32}"
+"""
+    server = loaded(tmp_path, text).server
+    assert list(server.api_keys) == ["laptop-1", "PHONE_2"]
+    assert [len(server.cors_origins), len(server.hosts), len(server.trusted_proxies)] == [4, 5, 5]
+
+
+def test_a_key_that_stands_in_the_file_in_clear_is_refused_without_being_shown(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        loaded(tmp_path, "[server.api_keys]\na = 'my-very-own-key'")
+    assert "very-own" not in str(caught.value)
 
 
 def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path: Path) -> None:

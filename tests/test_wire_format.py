@@ -209,6 +209,7 @@ async def test_the_headers_of_a_stream_keep_every_proxy_from_holding_it_back(
         "content-type": "text/event-stream; charset=utf-8",
         "cache-control": "no-cache, no-transform",
         "x-accel-buffering": "no",
+        "x-content-type-options": "nosniff",
         "x-comparison-id": legacy_events(reply.body)[-1]["metadata"]["comparison_id"],
     }
 

@@ -16,7 +16,7 @@ from service.redaction import presentable
 
 __all__ = ["main"]
 
-COMMANDS = ("serve", "ask", "verify", "models")
+COMMANDS = ("serve", "ask", "verify", "models", "key")
 OUR_FAULT = 70
 """As in sysexits.h: EX_SOFTWARE."""
 

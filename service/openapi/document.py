@@ -41,6 +41,7 @@ from service.replies import (
     ModelStatistics,
     ModelStats,
     RateLimitStatus,
+    Ready,
     Refused,
     ShortModelStatistics,
 )
@@ -51,7 +52,7 @@ READ = (QuestionBody, Turn)
 SENT = (
     *(Start, Chunk, ErrorChunk, Reasoning, Done, Complete, Timings, Usage, Metadata),
     *(Compared, Models, CatalogueModel, ModelStats, ModelStatistics, ShortModelStatistics),
-    *(RateLimitStatus, Health, Greeting, Refused),
+    *(RateLimitStatus, Health, Ready, Greeting, Refused),
 )
 
 ABOUT = """\
@@ -83,9 +84,26 @@ The same, as one answer when the last model has ended. A model that fails is nam
 the answers of the others are not touched.
 """
 
-EVERYWHERE = (404, 405, 500)
+EVERYWHERE = (404, 405, 421, 500)
 """What any path may answer."""
-TO_A_QUESTION = (400, 404, 405, 408, 413, 415, 429, 500, 503)
+TO_A_LOOK = (401, *EVERYWHERE)
+TO_A_QUESTION = (400, 401, 404, 405, 408, 413, 415, 421, 429, 500, 503)
+
+SECURITY_SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key of this service, where it has any configured.",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "The same key, where `Authorization` is in use for something else.",
+    },
+}
+KEY_IF_ANY: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"apiKey": []}]
+"""The first says that there may be no need: a service without keys asks for none."""
 
 
 def document() -> dict[str, Any]:
@@ -108,7 +126,11 @@ def document() -> dict[str, Any]:
             {"name": "look", "description": "What there is, and how it does"},
         ],
         "paths": _paths(),
-        "components": {"schemas": _schemas(), "responses": _refusals()},
+        "components": {
+            "schemas": _schemas(),
+            "responses": _refusals(),
+            "securitySchemes": SECURITY_SCHEMES,
+        },
     }
 
 
@@ -138,12 +160,24 @@ def _paths() -> dict[str, Any]:
                 "parameters": [FINGERPRINT],
             }
         },
-        "/health": {"get": _look("health", "See that the process answers", _json("Health"))},
+        "/health": {
+            "get": _look("health", "See that the process answers", _json("Health"), is_open=True)
+        },
+        "/readyz": {
+            "get": _look(
+                "readyz",
+                "See whether the process takes on comparisons",
+                _json("Ready"),
+                is_open=True,
+                refusals=(*EVERYWHERE, 503),
+            )
+        },
         "/": {
             "get": _look(
                 "index",
                 "The page for a browser, a greeting for a program",
                 {**_json("Greeting"), "text/html": {"schema": {"type": "string"}}},
+                is_open=True,
             )
         },
     }
@@ -185,6 +219,7 @@ def _question(
         "operationId": operation,
         "summary": summary,
         "description": description,
+        "security": KEY_IF_ANY,
         "requestBody": {
             "required": True,
             "content": {
@@ -201,12 +236,21 @@ def _question(
     }
 
 
-def _look(operation: str, summary: str, content: dict[str, Any]) -> dict[str, Any]:
+def _look(
+    operation: str,
+    summary: str,
+    content: dict[str, Any],
+    *,
+    is_open: bool = False,
+    refusals: tuple[int, ...] | None = None,
+) -> dict[str, Any]:
+    refusals = refusals or (EVERYWHERE if is_open else TO_A_LOOK)
     return {
         "tags": ["look"],
         "operationId": operation,
         "summary": summary,
-        "responses": {"200": {"description": "OK", "content": content}, **_refused(EVERYWHERE)},
+        **({} if is_open else {"security": KEY_IF_ANY}),
+        "responses": {"200": {"description": "OK", "content": content}, **_refused(refusals)},
     }
 
 

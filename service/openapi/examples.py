@@ -159,6 +159,13 @@ RETRY_AFTER = {
         "schema": {"type": "integer", "minimum": 1},
     }
 }
+CHALLENGE = {
+    "WWW-Authenticate": {
+        "description": "The scheme by which a key is sent.",
+        "required": True,
+        "schema": {"type": "string", "const": "Bearer"},
+    }
+}
 ALLOW = {
     "Allow": {
         "description": "The methods that this path takes.",
@@ -191,6 +198,17 @@ REFUSALS: dict[int, RefusalKind] = {
                 "model_not_found",
             ),
         ),
+    ),
+    401: RefusalKind(
+        name="Unauthorized",
+        when="The service lets nobody in without a key, and the request has none or a wrong one.",
+        examples=(
+            Refused(
+                "This needs a valid key, as Authorization: Bearer <key> or X-API-Key: <key>.",
+                "unauthorized",
+            ),
+        ),
+        headers=CHALLENGE,
     ),
     404: RefusalKind(
         name="NotFound",
@@ -227,6 +245,16 @@ REFUSALS: dict[int, RefusalKind] = {
         when="The body is not announced as JSON.",
         examples=(Refused("The request needs Content-Type: application/json.", "not_json"),),
     ),
+    421: RefusalKind(
+        name="WrongHost",
+        when="The service answers to certain names only, and the one in Host is none of them.",
+        examples=(
+            Refused(
+                "This service does not answer to the name that the request has in Host.",
+                "wrong_host",
+            ),
+        ),
+    ),
     429: RefusalKind(
         name="DailyLimitReached",
         when="The day's allowance of the address or of the fingerprint does not reach that far.",
@@ -249,12 +277,13 @@ REFUSALS: dict[int, RefusalKind] = {
         ),
     ),
     503: RefusalKind(
-        name="Busy",
-        when="The service runs as many comparisons as it may.",
+        name="Unavailable",
+        when="The service runs as many comparisons as it may, or it is stopping.",
         examples=(
             Refused(
                 "The service runs as many comparisons as it may; try again in a second.", "busy"
             ),
+            Refused("This process is stopping; try again, on a new connection.", "draining"),
         ),
         headers=RETRY_AFTER,
     ),

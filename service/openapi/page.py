@@ -17,6 +17,7 @@ import trio
 from quart import Blueprint, Response, abort, request
 
 from service.openapi.document import document
+from service.surface import PAGE_HEADERS
 
 __all__ = ["make_documentation"]
 
@@ -34,9 +35,9 @@ ASSETS = {
 HEADERS = {
     # Asked for each time and answered with 304 until the service or swagger-ui is another version.
     "Cache-Control": "no-cache",
-    "X-Content-Type-Options": "nosniff",
 }
 POLICY = {
+    **PAGE_HEADERS,
     # Icons are data URLs; swagger-ui needs no inline style and no `eval`.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; "
