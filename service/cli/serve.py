@@ -45,12 +45,18 @@ __all__ = ["serve"]
     show_default=True,
     help="The log goes to standard error.",
 )
+@click.option(
+    "--reuse-port",
+    is_flag=True,
+    help="Let several processes listen at the same address; one that stops leaves it at once.",
+)
 def serve(
     config: Path | None,
     bind: str,
     certfile: Path | None,
     keyfile: Path | None,
     log_level: str,
+    reuse_port: bool,
 ) -> None:
     """Serve comparisons over HTTP/1.1 and HTTP/2 until told to stop."""
     if keyfile is not None and certfile is None:
@@ -58,7 +64,7 @@ def serve(
     settings = read_settings(config)
     log.configure(log_level, secrets=settings.keys.values())
     try:
-        binding = Binding(address=bind, certfile=certfile, keyfile=keyfile)
+        binding = Binding(address=bind, certfile=certfile, keyfile=keyfile, reuse_port=reuse_port)
         trio.run(_serve, settings, binding)
     except* OSError as group:
         fail(f"cannot listen on {bind}: {_first(group).strerror}.")
@@ -71,9 +77,10 @@ async def _serve(settings: Settings, binding: Binding) -> None:
         names = ", ".join(settings.providers)
         click.echo(f"compare-stream is ready: {url}  (providers: {names})")
 
-    def on_stopping(seconds: float) -> None:
+    def on_stopping() -> None:
         click.echo(
-            f"compare-stream: stopping; what runs has {seconds:g} s, a second signal ends it now.",
+            f"compare-stream: stopping; what runs has {settings.server.drain:g} s, "
+            "a second signal ends it now.",
             err=True,
         )
 

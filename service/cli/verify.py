@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,12 +25,12 @@ from service.cli.options import (
 )
 from service.cli.running import log_kept_apart, run
 from service.cli.streams import Output
-from service.edge import Binding, serve
+from service.edge import Binding, Told, serve
 from service.errors import ProviderError
 from service.events import ErrorCode
 from service.eventstream import FrameTooLarge
 from service.observing import ObservationError, observe
-from service.settings import SIMULATOR, Settings
+from service.settings import SIMULATOR, Server, Settings
 from service.verdict import Verdict, describe, judge
 
 __all__ = ["verify"]
@@ -49,12 +50,24 @@ FAULTS: dict[ErrorCode, str] = {
 
 @click.command()
 @click.option("--url", metavar="URL", help="A running service; default: one is started for this.")
+@click.option(
+    "--key",
+    envvar="COMPARE_KEY",
+    metavar="KEY",
+    help="The key that the service at --url asks for; better in the variable COMPARE_KEY, which "
+    "no list of processes shows.",
+)
 @model_option(f"A model to ask; repeat it. Default: {', '.join(DEFAULT_MODELS)}.")
 @click.option("--prompt", default=DEFAULT_PROMPT, metavar="TEXT", help="What they are asked.")
 @json_option("The verdict and its figures as one JSON object.")
 @config_option
 def verify(
-    url: str | None, models: Sequence[str], prompt: str, as_json: bool, config: Path | None
+    url: str | None,
+    key: str | None,
+    models: Sequence[str],
+    prompt: str,
+    as_json: bool,
+    config: Path | None,
 ) -> int:
     """See whether a service really runs its models side by side.
 
@@ -70,8 +83,11 @@ def verify(
     settings = read_settings(config)
     if url is not None and not _sound(url):
         fail(f"--url {url!r}: expected http://HOST[:PORT] or https://HOST[:PORT].")
+    if key is not None and not _may_be_sent(key):
+        fail("--key: expected a key as `compare-stream key` prints it.")
     examine = partial(
         _examine,
+        key=key if url is not None else None,
         models=models or DEFAULT_MODELS,
         prompt=prompt,
         output=Output(),
@@ -80,7 +96,8 @@ def verify(
     with log_kept_apart(settings, on_screen=False):
         if url is not None:
             return run(partial(examine, url))
-        return run(partial(_examine_ours, settings if models else _simulated(settings), examine))
+        ours = _unguarded(settings) if models else _simulated(settings)
+        return run(partial(_examine_ours, ours, examine))
 
 
 def _sound(url: str) -> bool:
@@ -89,6 +106,15 @@ def _sound(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def _may_be_sent(key: str) -> bool:
+    return key.isascii() and key.isprintable() and " " not in key
+
+
+def _unguarded(settings: Settings) -> Settings:
+    """The same service, on a port that nobody was told of: no keys, any name."""
+    return replace(settings, server=Server())
 
 
 def _simulated(settings: Settings) -> Settings:
@@ -101,20 +127,26 @@ def _simulated(settings: Settings) -> Settings:
 
 
 async def _examine_ours(settings: Settings, examine: Callable[[str], Awaitable[int]]) -> int:
-    stop = trio.Event()
+    told = Told()
     app, binding = create_app(settings), Binding(address="127.0.0.1:0")
     async with trio.open_nursery() as nursery:
-        code = await examine(await nursery.start(partial(serve, app, binding, stop=stop)))
-        stop.set()
+        code = await examine(await nursery.start(partial(serve, app, binding, told=told)))
+        told.stop.set()
     return code
 
 
 async def _examine(
-    url: str, *, models: Sequence[str], prompt: str, output: Output, as_json: bool
+    url: str,
+    *,
+    key: str | None,
+    models: Sequence[str],
+    prompt: str,
+    output: Output,
+    as_json: bool,
 ) -> int:
     try:
         with trio.fail_after(WHOLE_STREAM_SECONDS):
-            arrivals = await observe(url, models=models, prompt=prompt)
+            arrivals = await observe(url, models=models, prompt=prompt, key=key)
     except trio.TooSlowError:
         words = f"its answer had not ended after {WHOLE_STREAM_SECONDS:g} s"
     except ProviderError as error:

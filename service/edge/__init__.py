@@ -1,11 +1,21 @@
-"""The server in front of the application: Hypercorn on Trio.
+"""The server in front of the application: Hypercorn on Trio, corrected.
 
-Importing this puts our connection in the place of Hypercorn's, for whichever command serves.
+Importing this puts the corrections in place, for whichever command serves. In the order of a
+connection's life:
+
+    serving       our own command: where to listen, signals
+    worker        one server from its first connection to its last: the drain
+    gate          what it knows of its connections: bounds, numbers
+    connection    one connection: containment, write time-out, idle time-out
+    http1, http2  the two protocols
+    calls         how the application is called
+    corrections   what stands where in Hypercorn
 """
 
-from service.edge import connection
+from service.edge.corrections import install
 from service.edge.serving import Binding, serve, serve_until_signalled
+from service.edge.worker import Told
 
-connection.install()
+install()
 
-__all__ = ["Binding", "serve", "serve_until_signalled"]
+__all__ = ["Binding", "Told", "serve", "serve_until_signalled"]

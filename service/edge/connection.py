@@ -1,33 +1,187 @@
-"""A connection of Hypercorn's that survives being closed while it is sent to.
+"""A connection: Hypercorn's, with bounds on how long it waits and on what its faults reach.
 
-A client's GOAWAY makes Hypercorn half-close the socket, which takes a step of the scheduler. A task
-that sends in that step, as HTTP/2's does when it wakes to find its streams gone, gets Trio's
-`BusyResourceError`. Hypercorn does not expect it, and an exception of one connection ends its
-whole process.
+A fault ends its connection and nothing else. A client has `write_timeout` to take what is sent;
+the lock of the senders is inside that time and its shield, for bytes that were taken out of an
+HTTP/2 connection and then lost would end the whole connection. An idle connection ends with its
+keep-alive, and a half-sent head much sooner. Behind an early refusal the rest of the request
+is read and thrown away for a moment, or the reset that answers unread bytes would destroy
+the refusal on its way.
 """
 
 from __future__ import annotations
 
-import trio
-from hypercorn.events import Closed, Event
-from hypercorn.trio import run as worker
-from hypercorn.trio.tcp_server import TCPServer
+from typing import Any
 
-__all__ = ["install"]
+import structlog
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.typing import AppWrapper, LifespanState, WorkerContext
+
+from service.edge.gate import gate_of
+from service.edge.http1 import HTTP1
+from service.edge.http2 import HTTP2
+
+__all__ = ["Connection"]
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+HEAD_SECONDS = 10.0
+"""From the first byte of an HTTP/1 head to its last; browsers send it in one segment."""
+GOODBYE_SECONDS = 0.5
+"""For a connection's closing, which over TLS is a message that the client must take."""
+LINGER_SECONDS = 1.0
+"""How long what follows a refusal is read; a client that reads its answer stops by then."""
 
 
 class Connection(TCPServer):
-    """Hypercorn's connection, with one more way to learn that it is closed."""
+    """One client's connection, from accept to close."""
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        state: LifespanState,
+        stream: Any,
+    ) -> None:
+        super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]
+        self._gate = gate_of(config)
+        self._socket = getattr(stream, "transport_stream", stream).socket
+        self._client: str | None = None
+        self._idle = True
+        self._closing = False
+        self._read_ended = trio.Event()
+        # Who connects during the drain gets one answer, which is that it drains.
+        draining = self._gate.draining
+        self._told_to_end: Any = context.terminated if draining.is_set() else draining
+
+    async def run(self) -> None:
+        """Serve the connection to its end; a fault of ours is logged, and goes no further."""
+        try:
+            try:
+                peer = self._socket.getpeername()
+            except OSError:
+                return  # it has left before it was looked at
+            self._client = peer[0] if isinstance(peer, tuple) else None
+            with self._gate.holding(self, self._client) as welcome:
+                if welcome:
+                    await super().run()
+        except* Exception as faults:
+            self._gate.contain(faults, self._client)
+
+    def announce_the_end(self) -> None:
+        """Tell an HTTP/2 client that this connection takes no new request."""
+        protocol = self._spoken
+        if isinstance(protocol, HTTP2) and not self._read_ended.is_set():
+            self._task_group.spawn(protocol.announce_the_end)
+
+    def cut(self) -> None:
+        """Close the socket under whoever is at it; they wake up."""
+        self._socket.close()
 
     async def protocol_send(self, event: Event) -> None:
-        """Send, or tell the protocol that nothing can be sent any more."""
-        try:
-            await super().protocol_send(event)
-        except trio.BusyResourceError:
-            # Sends are serialised by a lock: whoever is at it besides us is closing.
+        """What the protocol wants: send, close, or note whether it is idle."""
+        match event:
+            case RawData(data=data):
+                await self._send(data)
+            case Closed():
+                await self._finish()
+            case Updated(idle=idle) if not self._read_ended.is_set():
+                self._idle = idle
+                if not idle:
+                    self._told_to_end = self._gate.draining
+                await super().protocol_send(event)
+
+    async def _send(self, data: bytes) -> None:
+        sent = False
+        with trio.move_on_after(self._gate.bounds.write_timeout, shield=True) as patience:
+            async with self.send_lock:
+                try:
+                    await self.stream.send_all(data)
+                    sent = True
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    pass  # the client has left
+                except trio.BusyResourceError:
+                    pass  # senders take turns: whoever is at it besides us is closing
+        if patience.cancelled_caught:
+            log.warning("client cut", reason="write_timeout", client=self._client)
+        if not sent:
+            self.cut()
             await self.protocol.handle(Closed())
+        # All of the above is shielded: whoever sends in a loop could not be cancelled otherwise.
+        await trio.lowlevel.checkpoint_if_cancelled()
 
+    async def _finish(self) -> None:
+        """Say that nothing more comes; close at once, or when the client's rest was thrown away."""
+        if self._spoken.client_is_done:
+            await self._close()
+        elif not self._closing:
+            self._closing = True
+            self._task_group.spawn(self._linger)
+        await self.protocol.handle(Closed())
 
-def install() -> None:
-    """Let Hypercorn's Trio worker use ours; it looks the name up for each start."""
-    vars(worker)["TCPServer"] = Connection
+    async def _linger(self) -> None:
+        with trio.move_on_after(LINGER_SECONDS):
+            try:
+                await self.stream.send_eof()
+            except (AttributeError, trio.BusyResourceError, trio.ClosedResourceError):
+                pass  # TLS can't; or it is closed
+            except trio.BrokenResourceError:
+                return
+            await self._read_ended.wait()
+        await self._close()
+
+    async def _read_data(self) -> None:
+        try:
+            while data := await self._receive():
+                if not self._closing:
+                    await self.protocol.handle(RawData(data))
+                    await self._mind_the_head()
+            if not self._closing:
+                await self.protocol.handle(RawData(b""))
+        finally:
+            self._read_ended.set()
+        await self.protocol.handle(Closed())
+        await self.idle_task.stop()
+
+    async def _receive(self) -> bytes:
+        """What the client sends; nothing when it has ended."""
+        try:
+            return bytes(await self.stream.receive_some(MAX_RECV))
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            return b""
+
+    async def _mind_the_head(self) -> None:
+        """Give an HTTP/1 head that has begun less time than a connection that is idle."""
+        protocol = self._spoken
+        if self._idle and isinstance(protocol, HTTP1) and protocol.begins_a_head():
+            await self.idle_task.restart(self._task_group, self._head_timeout)
+
+    async def _head_timeout(self) -> None:
+        await trio.sleep(HEAD_SECONDS)
+        await self._initiate_server_close()
+
+    async def _idle_timeout(self) -> None:
+        with trio.move_on_after(self.config.keep_alive_timeout):
+            await self._told_to_end.wait()
+        if self._idle:
+            await self._initiate_server_close()
+
+    async def _initiate_server_close(self) -> None:
+        # Shielded: the closing cancels its own timer, which is this.
+        with trio.move_on_after(GOODBYE_SECONDS, shield=True):
+            if isinstance(self._spoken, HTTP2):
+                await self._spoken.say_goodbye()
+            await super()._initiate_server_close()
+
+    async def _close(self) -> None:
+        with trio.move_on_after(GOODBYE_SECONDS):
+            await super()._close()
+
+    @property
+    def _spoken(self) -> Any:
+        """The protocol that is spoken; None before the first byte."""
+        wrapper = getattr(self, "protocol", None)
+        return getattr(wrapper, "protocol", None)

@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from service.edge import Binding, serve
+from service.edge import Binding, Told, serve
 
 __all__ = ["open_server"]
 
@@ -25,13 +25,21 @@ async def open_server(
 ) -> AsyncIterator[str]:
     """Serve `app`, hand out its URL, and stop it as the command would when the context is left.
 
-    Requests that still run then have `grace` seconds.
+    What still runs after `grace` seconds is then ended at once.
     """
-    stop = trio.Event()
+    told = Told()
     binding = Binding(address="127.0.0.1:0", certfile=certfile, keyfile=keyfile)
-    async with trio.open_nursery() as nursery:
-        url = await nursery.start(partial(serve, app, binding, stop=stop, grace=grace))
-        try:
-            yield url
-        finally:
-            stop.set()
+
+    async def hurry() -> None:
+        await trio.sleep(grace)
+        told.hurry.set()
+
+    async with trio.open_nursery() as clock:
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(partial(serve, app, binding, told=told))
+            try:
+                yield url
+            finally:
+                told.stop.set()
+                clock.start_soon(hurry)
+        clock.cancel_scope.cancel("served")

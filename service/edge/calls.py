@@ -1,0 +1,82 @@
+"""How Hypercorn calls the application: with a body that ends, and no late goodbye.
+
+Two corrections. Once the last piece of a response was handed over, Hypercorn queues
+`http.disconnect`; quart-trio cancels the request at that, and with it the very task that is about
+to recycle the connection. And a piece of a request's body that nobody will read any more
+must not park whoever delivers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.typing import (
+    AppWrapper,
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ASGISendEvent,
+    Scope,
+)
+
+__all__ = ["Calls"]
+
+
+class Calls(TaskGroup):
+    """A connection's tasks, its calls of the application among them."""
+
+    async def spawn_app(
+        self,
+        app: AppWrapper,
+        config: Config,
+        scope: Scope,
+        send: Callable[[ASGISendEvent | None], Awaitable[None]],
+    ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
+        """Call `app` in a task of its own; returns what hands it the client's messages."""
+        ended = _Ended(app)
+        deliver = await super().spawn_app(ended, config, scope, send)
+
+        async def deliver_while_it_listens(message: ASGIReceiveEvent) -> None:
+            with suppress(trio.BrokenResourceError):
+                await deliver(message)
+
+        return deliver_while_it_listens
+
+
+class _Ended:
+    """An application that hears nothing once its response is whole, or it has returned."""
+
+    def __init__(self, app: AppWrapper) -> None:
+        self._app = app
+
+    async def __call__(
+        self,
+        scope: Scope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+        sync_spawn: Callable[..., Any],
+        call_soon: Callable[..., Any],
+    ) -> None:
+        whole = False
+
+        async def send_and_note(message: ASGISendEvent) -> None:
+            nonlocal whole
+            # Before it is sent: the disconnect is queued by that very send.
+            whole = message["type"] == "http.response.body" and not message.get("more_body")
+            await send(message)
+
+        async def receive_until_whole() -> ASGIReceiveEvent:
+            message = await receive()
+            if whole and message["type"] == "http.disconnect":
+                await trio.sleep_forever()  # the request returns, and cancels this
+            return message
+
+        # Hypercorn hands out the method of a channel's end; nothing else would close it.
+        inbox: trio.MemoryReceiveChannel[ASGIReceiveEvent] = receive.__self__  # type: ignore[attr-defined]
+        with inbox:
+            await self._app(scope, receive_until_whole, send_and_note, sync_spawn, call_soon)

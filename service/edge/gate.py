@@ -1,0 +1,100 @@
+"""What one running server knows of its connections: their bounds, their number, and when to go.
+
+Hypercorn makes each connection from its `Config`, so that is what carries the gate to them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+import trio
+from hypercorn.config import Config
+
+__all__ = ["Bounds", "Gate", "gate_of"]
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a client may take of a server; times are seconds."""
+
+    write_timeout: float = 10
+    """For a client to take what is pending."""
+    connections_per_address: int = 0
+    """Open at once; 0: no limit."""
+    resets_per_connection: int = 100
+    """HTTP/2 requests that may be taken back at once."""
+    drain: float = 30
+    """For running requests to end once the server is told to."""
+
+
+class Held(Protocol):
+    """A connection as its gate sees it."""
+
+    def announce_the_end(self) -> None:
+        """Tell the client that nothing new is taken."""
+
+    def cut(self) -> None:
+        """Close the socket, whoever is at it."""
+
+
+class Gate:
+    """The connections of one server."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.draining = trio.Event()
+        """Set once the server is told to end."""
+        self.contained = 0
+        """Connections that ended by a fault of the server's own."""
+        self._held: set[Held] = set()
+        self._addresses: Counter[str] = Counter()
+
+    @contextmanager
+    def holding(self, connection: Held, address: str | None) -> Iterator[bool]:
+        """Count a connection while it lasts; False for one that is too many of its address."""
+        limit = self.bounds.connections_per_address
+        if address is None or not limit:  # a Unix-domain socket has none
+            address = ""
+        elif self._addresses[address] >= limit:
+            log.warning("client cut", reason="connections", client=address, limit=limit)
+            yield False
+            return
+        self._held.add(connection)
+        self._addresses[address] += 1
+        try:
+            yield True
+        finally:
+            self._held.discard(connection)
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]  # or it would remember every address for ever
+
+    def contain(self, error: BaseException, client: str | None) -> None:
+        """Write down a fault that one connection met, and that must not reach the others."""
+        self.contained += 1
+        log.error("connection failed", client=client, contained=self.contained, exc_info=error)
+
+    def begin_drain(self) -> None:
+        """Close what is idle, and tell the rest to expect nothing more."""
+        self.draining.set()
+        for connection in list(self._held):
+            connection.announce_the_end()
+
+    def cut_all(self) -> None:
+        """Close every socket; whoever sends or receives on one wakes up."""
+        for connection in list(self._held):
+            connection.cut()
+
+
+def gate_of(config: Config) -> Gate:
+    """The gate that `config` carries; one with the usual bounds if it has none yet."""
+    carrier: Any = vars(config)
+    gate: Gate = carrier.setdefault("_gate", Gate(Bounds()))
+    return gate

@@ -1,0 +1,157 @@
+"""HTTP/1: Hypercorn's protocol, which here refuses what is ambiguous and never stops reading.
+
+By itself it accepts a message with two framings, does not bound a head that comes in one
+read, takes upgrades that nothing here serves, and stops reading when a second request arrives while
+the first is answered: it then sees neither the client's FIN nor its RST.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h11
+import msgspec
+import trio
+from hypercorn.events import Closed, Event
+from hypercorn.protocol.h11 import H11Protocol
+
+__all__ = ["HTTP1"]
+
+MOST_AHEAD = 16 * 1024
+"""Bytes of later requests that are read ahead; with more, reading waits for the answer."""
+
+REFUSALS = {
+    400: ("bad_request", "This is not a well-formed HTTP request."),
+    431: ("head_too_large", "The request's head is too long."),
+    505: ("http_version", "This version of HTTP is not spoken here."),
+}
+
+
+class HTTP1(H11Protocol):
+    """One HTTP/1 connection."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._handling = trio.Lock()
+        self.can_read = self._ahead = _Ahead()
+        self._head_begun = False
+
+    @property
+    def client_is_done(self) -> bool:
+        """Whether the client's request was read to its end."""
+        return self.connection.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+
+    def begins_a_head(self) -> bool:
+        """Whether the first bytes of a head came, the rest of which is awaited; once per head."""
+        begun = bool(self.connection.trailing_data[0])
+        first, self._head_begun = begun and not self._head_begun, begun
+        return first
+
+    async def handle(self, event: Event) -> None:
+        """Take what came from the client."""
+        await super().handle(event)
+        if isinstance(event, Closed):
+            await self._ahead.set()
+        elif self._ahead.waits and len(self.connection.trailing_data[0]) > MOST_AHEAD:
+            await self._ahead.turn.wait()
+
+    async def _handle_events(self) -> None:
+        # The reader's task and the one that goes on behind an answer take turns.
+        async with self._handling:
+            try:
+                await super()._handle_events()
+            except _ComesLater:
+                self._ahead.waits = True
+
+    async def _maybe_recycle(self) -> None:
+        await super()._maybe_recycle()
+        if self._ahead.waits:
+            self._ahead.waits = False
+            self.task_group.spawn(self._handle_events)
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        # Only HTTP/2's preface is looked for, and only where a connection begins. Upgrades are
+        # ignored, as a server may (RFC 9110, 7.8; for h2c RFC 9113, 3.1).
+        if event.method == b"PRI" and not self.keep_alive_requests:
+            await super()._check_protocol(event)
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        status = _refusal_of(request, self.config.h11_max_incomplete_size)
+        if status is not None:
+            await self._send_error_response(status)
+            await self.send(Closed())
+            return
+        self._head_begun = False
+        await super()._create_stream(_without_upgrade(request))
+
+    async def _send_error_response(self, status_code: int) -> None:
+        code, detail = REFUSALS.get(status_code, REFUSALS[400])
+        body = msgspec.json.encode({"detail": detail, "code": code})
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            *self.config.response_headers("h11"),
+        ]
+        for event in (
+            h11.Response(status_code=status_code, headers=headers),
+            h11.Data(data=body),
+            h11.EndOfMessage(),
+        ):
+            await self._send_h11_event(event)
+
+
+class _ComesLater(Exception):
+    """A request is there whose turn has not come."""
+
+
+class _Ahead:
+    """Stands where Hypercorn parks its reader until an answer is through; here it reads on."""
+
+    def __init__(self) -> None:
+        self.waits = False
+        """Whether a request waits for its turn."""
+        self.turn = trio.Event()
+
+    async def clear(self) -> None:
+        """Asked before `wait`."""
+        self.turn = trio.Event()
+
+    async def wait(self) -> None:
+        """Leave the events, for the reader to read on."""
+        raise _ComesLater
+
+    async def set(self) -> None:
+        """The answer is through, or there will be none."""
+        self.turn.set()
+
+    def is_set(self) -> bool:
+        """Whether it is."""
+        return self.turn.is_set()
+
+
+def _refusal_of(request: h11.Request, most_bytes: int) -> int | None:
+    """The status for a head that must not be served; None for one that may."""
+    headers = list(request.headers)
+    names = [name for name, _ in headers]
+    size = len(request.target) + sum(len(name) + len(value) + 4 for name, value in headers)
+    if size > most_bytes:
+        return 431  # RFC 6585, 5
+    if request.http_version not in (b"1.0", b"1.1"):
+        return 505
+    # Two framings are how one request is smuggled behind another (RFC 9112, 6.1 and 6.3); HTTP/1.0
+    # has no chunks.
+    length_is_said = b"content-length" in names or request.http_version == b"1.0"
+    return 400 if b"transfer-encoding" in names and length_is_said else None
+
+
+def _without_upgrade(request: h11.Request) -> h11.Request:
+    headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
+    if len(headers) == len(request.headers):
+        return request
+    return h11.Request(
+        method=request.method,
+        target=request.target,
+        headers=headers,
+        http_version=request.http_version,
+    )

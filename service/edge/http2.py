@@ -1,0 +1,256 @@
+"""HTTP/2: Hypercorn's protocol, which here survives odd clients and waits for slow ones.
+
+By itself it ends with an exception on data behind an early response, on a path that is no
+ASCII, on a thousand PRIORITY frames; its streams grow without bound before a client that opens no
+window; and a request that is taken back costs the client nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.settings
+import structlog
+import trio
+from h2.stream import StreamState
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Body, EndBody, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h2 import (
+    BUFFER_HIGH_WATER,
+    BUFFER_LOW_WATER,
+    BufferCompleteError,
+    H2Protocol,
+    StreamBuffer,
+)
+from hyperframe.frame import GoAwayFrame
+from priority.priority import MissingStreamError
+
+from service.edge.budget import Budget
+from service.edge.gate import gate_of
+
+__all__ = ["HTTP2", "Buffer"]
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+RESETS_PER_SECOND = 10.0
+"""Requests that may be taken back for ever; a person who types and retypes is far below."""
+IDLE_FRAMES = 1000
+"""Frames that ask for an answer and bring nothing (PING, SETTINGS, empty DATA), at once."""
+IDLE_FRAMES_PER_SECOND = 100.0
+LAST_STREAM = 2**31 - 1
+"""In a GOAWAY: whatever was begun goes on (RFC 9113, 6.8)."""
+
+
+class Buffer(StreamBuffer):
+    """What one stream has to send; whoever adds to it waits until the client took of it.
+
+    Hypercorn's wakes the sender whenever little was taken, and so also when nothing was.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.moved_at = trio.current_time()
+        """When bytes were taken last, or there were none to take."""
+
+    async def push(self, data: bytes) -> None:
+        """Add `data`, and wait while much is pending."""
+        if self._complete:
+            raise BufferCompleteError
+        if not self.buffer:
+            self.moved_at = trio.current_time()
+        self.buffer.extend(data)
+        await self._is_empty.clear()
+        if len(self.buffer) >= BUFFER_HIGH_WATER:
+            await self._paused.clear()
+            await self._paused.wait()
+
+    async def pop(self, max_length: int) -> bytes:
+        """Take up to `max_length` bytes."""
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        if data:
+            self.moved_at = trio.current_time()
+        if len(self.buffer) < BUFFER_LOW_WATER:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
+
+
+class HTTP2(H2Protocol):
+    """One HTTP/2 connection."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        bounds = gate_of(self.config).bounds
+        self._write_timeout = bounds.write_timeout
+        self._resets = Budget(bounds.resets_per_connection, RESETS_PER_SECOND)
+        self._idle_frames = Budget(IDLE_FRAMES, IDLE_FRAMES_PER_SECOND)
+        self._announced = False
+        self.client_is_done = False
+        """Whether the client has said that it is leaving."""
+        # What Hypercorn offers, but for extended CONNECT: nothing here speaks WebSocket.
+        self.connection.local_settings = h2.settings.Settings(
+            client=False,
+            initial_values={
+                h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: (
+                    self.config.h2_max_concurrent_streams
+                ),
+                h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: (
+                    self.config.h2_max_header_list_size
+                ),
+            },
+        )
+
+    async def initiate(
+        self, headers: list[tuple[bytes, bytes]] | None = None, settings: bytes | None = None
+    ) -> None:
+        """Begin the connection; until its first request it is idle."""
+        await super().initiate(headers, settings)
+        await self.send(Updated(idle=True))
+
+    async def announce_the_end(self) -> None:
+        """Say that what runs goes on and nothing new is taken; new requests are refused.
+
+        Written by hand, since h2 would end the connection at once.
+        """
+        self._announced = True
+        frame = GoAwayFrame(0)
+        frame.last_stream_id = LAST_STREAM
+        await self.send(RawData(frame.serialize()))
+
+    async def say_goodbye(self) -> None:
+        """Say that the connection is over."""
+        self.connection.close_connection()
+        await self._flush()
+
+    async def handle(self, event: Event) -> None:
+        """Take what came from the client, or that nothing more will."""
+        await super().handle(event)
+        if isinstance(event, Closed):
+            for buffer in list(self.stream_buffers.values()):
+                await buffer.close()  # or whoever waits on one would wait for ever
+
+    async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        for event in events:
+            match event:
+                case h2.events.RequestReceived():
+                    await self._take_request(event)
+                case h2.events.DataReceived():
+                    await self._take_data(event)
+                case h2.events.PriorityUpdated():
+                    pass  # deprecated (RFC 9113, 5.3.2), and its tree has an end
+                case h2.events.ConnectionTerminated():
+                    self.client_is_done = True
+                    await super()._handle_events([event])
+                case _:
+                    await super()._handle_events([event])
+            if not self._affordable(event):
+                await self._calm_down()
+                return
+        await self._flush()
+
+    def _affordable(self, event: h2.events.Event) -> bool:
+        match event:
+            case h2.events.StreamReset(remote_reset=True):
+                return self._resets.spend()
+            case h2.events.PingReceived() | h2.events.RemoteSettingsChanged():
+                return self._idle_frames.spend()
+            case h2.events.DataReceived(flow_controlled_length=0, stream_ended=None):
+                return self._idle_frames.spend()
+        return True
+
+    async def _calm_down(self) -> None:
+        log.warning("client cut", reason="resets_or_idle_frames", client=(self.client or [None])[0])
+        self.connection.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+        await self._flush()
+        await self.send(Closed())
+
+    async def _take_request(self, request: h2.events.RequestReceived) -> None:
+        code = None
+        if self._announced or self.context.terminated.is_set():
+            # "The client may send it again, elsewhere" (RFC 9113, 8.7).
+            code = h2.errors.ErrorCodes.REFUSED_STREAM
+        elif not _is_well_formed(request):
+            code = h2.errors.ErrorCodes.PROTOCOL_ERROR
+        if code is not None:
+            await self._reset(request.stream_id, code)
+            return
+        await self._create_stream(request)
+        await self.send(Updated(idle=False))
+
+    async def _take_data(self, event: h2.events.DataReceived) -> None:
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:  # else it was answered already, and nobody reads on
+            await stream.handle(Body(stream_id=event.stream_id, data=event.data))
+        with suppress(h2.exceptions.ProtocolError):  # reset while it was handed on
+            self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Send one piece of a response; a client that does not take it in time loses its stream."""
+        match event:
+            case Body() | EndBody():
+                buffer = self.stream_buffers.get(event.stream_id)
+                stalled = buffer is not None and self._has_stalled(buffer)
+                if not stalled:
+                    with trio.move_on_after(self._write_timeout) as patience:
+                        await super().stream_send(event)
+                    stalled = patience.cancelled_caught
+                if stalled:
+                    await self._give_up(event.stream_id)
+            case StreamClosed():
+                buffer = self.stream_buffers.get(event.stream_id)
+                if buffer is not None and not buffer._complete:
+                    # The application broke off: not an end, and the client must see that.
+                    await self._reset(event.stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
+                await super().stream_send(event)
+            case _:
+                await super().stream_send(event)
+
+    def _has_stalled(self, buffer: Any) -> bool:
+        waited = trio.current_time() - buffer.moved_at
+        return bool(buffer.buffer) and waited > self._write_timeout
+
+    async def _give_up(self, stream_id: int) -> None:
+        log.warning("client cut", reason="write_timeout", client=(self.client or [None])[0])
+        await self._reset(stream_id, h2.errors.ErrorCodes.CANCEL)
+        await super().stream_send(StreamClosed(stream_id=stream_id))
+
+    async def _send_data(self, stream_id: int) -> None:
+        await super()._send_data(stream_id)
+        stream = self.connection.streams.get(stream_id)
+        if (
+            stream_id not in self.stream_buffers
+            and stream is not None
+            and stream.state_machine.state is StreamState.HALF_CLOSED_LOCAL
+        ):
+            # Answered before it was all said: the rest is not wanted (RFC 9113, 8.1).
+            await self._reset(stream_id, h2.errors.ErrorCodes.NO_ERROR)
+
+    async def _reset(self, stream_id: int, code: h2.errors.ErrorCodes) -> None:
+        with suppress(h2.exceptions.ProtocolError):
+            self.connection.reset_stream(stream_id, code)
+        buffer = self.stream_buffers.get(stream_id)
+        if buffer is not None:
+            await buffer.close()
+            with suppress(MissingStreamError):
+                self.priority.unblock(stream_id)  # the sending task finds it closed, and forgets it
+            await self.has_data.set()
+        await self._flush()
+
+
+def _is_well_formed(request: h2.events.RequestReceived) -> bool:
+    """Whether the parts that Hypercorn decodes are there, and are ASCII (RFC 9113, 8.3.1)."""
+    pseudo = {name: value for name, value in request.headers if name.startswith(b":")}
+    method, path = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
+    return (
+        method.isascii()
+        and path.isascii()
+        and path.startswith((b"/", b"*"))
+        and method != b"CONNECT"
+    )

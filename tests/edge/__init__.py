@@ -1,0 +1,1 @@
+"""The promises of `service.edge`, each beside what Hypercorn does by itself."""
