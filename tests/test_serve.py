@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
 import ssl
@@ -71,6 +72,38 @@ async def test_after_a_signal_a_running_comparison_goes_on_and_a_second_signal_e
                 assert process.poll() is None
                 process.send_signal(signal.SIGTERM)
                 assert await process.wait() == 0
+
+
+async def test_it_may_open_as_many_files_as_the_system_allows() -> None:
+    lowered = ("sh", "-c", 'ulimit -Sn 64; exec "$@"', "sh")
+    with trio.fail_after(20):
+        async with running("serve", "--bind", "127.0.0.1:0", shell=lowered) as process:
+            await url_of(process)
+            soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    assert soft == hard > 64
+
+
+async def test_a_start_that_strangers_can_reach_is_warned_of() -> None:
+    with trio.fail_after(20):
+        async with running("serve", "--bind", "0.0.0.0:0") as process:
+            line = json.loads(await first_line(process.stderr))
+            await url_of(process)
+    assert (line["event"], line["level"]) == ("no key is asked for", "warning")
+    assert "everybody who can reach this machine" in line["warning"]
+    assert "api_keys" in line["warning"]
+
+
+async def test_a_misspelt_name_in_hypercorns_configuration_ends_the_start(tmp_path: Path) -> None:
+    config = tmp_path / "hypercorn.toml"
+    config.write_text('worker_class = "trio"\nworkers = 0\nkeep_alive_timeot = 5\n')
+    with trio.fail_after(20):
+        arguments = ("-c", str(config), "-b", "127.0.0.1:0", "service.app:app")
+        async with running(*arguments, module="hypercorn") as process:
+            line = await first_line(process.stderr)
+            assert await process.wait() == 1
+    assert line == (
+        "compare-stream: keep_alive_timeot is no setting of Hypercorn's; is it misspelt?\n"
+    )
 
 
 async def test_an_address_in_use_is_one_line_and_exit_code_2() -> None:

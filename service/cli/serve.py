@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -63,6 +64,7 @@ def serve(
         fail("--keyfile needs --certfile.")
     settings = read_settings(config)
     log.configure(log_level, secrets=settings.keys.values())
+    _open_as_many_files_as_allowed()
     try:
         binding = Binding(address=bind, certfile=certfile, keyfile=keyfile, reuse_port=reuse_port)
         trio.run(_serve, settings, binding)
@@ -70,6 +72,17 @@ def serve(
         fail(f"cannot listen on {bind}: {_first(group).strerror}.")
     except* (ValueError, OverflowError):  # no number; no port has that number
         fail(f"--bind {bind}: expected HOST:PORT.")
+
+
+def _open_as_many_files_as_allowed() -> None:
+    """Raise the soft limit of open files, low for the sake of `select`, to the hard one."""
+    try:
+        import resource
+    except ImportError:  # not on this system, and neither is the limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # an unlimited one is refused by some systems
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(settings: Settings, binding: Binding) -> None:

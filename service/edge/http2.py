@@ -21,8 +21,6 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import (
-    BUFFER_HIGH_WATER,
-    BUFFER_LOW_WATER,
     BufferCompleteError,
     H2Protocol,
     StreamBuffer,
@@ -42,6 +40,10 @@ RESETS_PER_SECOND = 10.0
 IDLE_FRAMES = 1000
 """Frames that ask for an answer and bring nothing (PING, SETTINGS, empty DATA), at once."""
 IDLE_FRAMES_PER_SECOND = 100.0
+HIGH_WATER = 16 * 1024
+"""Bytes pending on one stream with which whoever adds to them waits: one frame, so that the next is
+there when it leaves."""
+LOW_WATER = HIGH_WATER // 2
 LAST_STREAM = 2**31 - 1
 """In a GOAWAY: whatever was begun goes on (RFC 9113, 6.8)."""
 
@@ -65,7 +67,7 @@ class Buffer(StreamBuffer):
             self.moved_at = trio.current_time()
         self.buffer.extend(data)
         await self._is_empty.clear()
-        if len(self.buffer) >= BUFFER_HIGH_WATER:
+        if len(self.buffer) >= HIGH_WATER:
             await self._paused.clear()
             await self._paused.wait()
 
@@ -75,7 +77,7 @@ class Buffer(StreamBuffer):
         del self.buffer[:max_length]
         if data:
             self.moved_at = trio.current_time()
-        if len(self.buffer) < BUFFER_LOW_WATER:
+        if len(self.buffer) < LOW_WATER:
             await self._paused.set()
         if not self.buffer:
             await self._is_empty.set()

@@ -10,12 +10,14 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import hypercorn.trio
@@ -174,19 +176,30 @@ class Served:
 
     process: trio.Process
     port: int
+    trusted: Path | None = None
+    """The certificate to trust, if it speaks TLS."""
 
     async def connect(self) -> trio.SocketStream:
         """A connection to it."""
         return await trio.open_tcp_stream("127.0.0.1", self.port)
 
+    def over_tls(self, tcp: trio.SocketStream, *protocols: str) -> trio.abc.Stream:
+        """The connection with TLS around it, if the server speaks that."""
+        if self.trusted is None:
+            return tcp
+        context = ssl.create_default_context(cafile=str(self.trusted))
+        context.check_hostname = False
+        context.set_alpn_protocols(protocols)
+        return trio.SSLStream(tcp, context, https_compatible=True)
+
     async def get(self, path: str) -> bytes:
         """The body of one request on a connection of its own."""
-        async with await self.connect() as client:
+        async with self.over_tls(await self.connect()) as client:
             request = f"GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
             await client.send_all(request.encode())
             received = b""
             while True:
-                data = await client.receive_some()
+                data = bytes(await client.receive_some())
                 received += data
                 head, _, body = received.partition(b"\r\n\r\n")
                 if not data or body.endswith((b"}", b"0\r\n\r\n")):
@@ -206,7 +219,9 @@ class Served:
 
 
 @asynccontextmanager
-async def open_served(kind: str, **options: Any) -> AsyncIterator[Served]:
+async def open_served(
+    kind: str, *, trusted: Path | None = None, **options: Any
+) -> AsyncIterator[Served]:
     """A server of this kind as a process, killed in the end."""
     encoded = msgspec.json.encode(Options(**options)).decode()
     async with running(
@@ -215,7 +230,7 @@ async def open_served(kind: str, **options: Any) -> AsyncIterator[Served]:
         assert process.stdout is not None
         line = await process.stdout.receive_some()
         assert line.strip(), "it did not start"
-        yield Served(process, int(line))
+        yield Served(process, int(line), trusted)
 
 
 if __name__ == "__main__":

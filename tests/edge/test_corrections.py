@@ -12,6 +12,7 @@ import trio
 
 from tests.clients import http1_request
 from tests.edge.frames import RawH2, frames, get
+from tests.edge.readers import all_closed, question
 from tests.edge.served import Served, open_served
 
 Promise = Callable[[Served], Awaitable[None]]
@@ -200,23 +201,7 @@ async def a_request_in_the_drain_is_refused_and_what_runs_goes_on(served: Served
         assert served.process.poll() is None
 
 
-def question(http: RawH2, stream_id: int, model: str) -> tuple[bytes, bytes]:
-    """A question to one of the providers."""
-    body = b'{"input_data": "q", "models": ["%s:m"]}' % model.encode()
-    head = [*get(b"/compare-stream", method=b"POST"), (b"content-type", b"application/json")]
-    return http.head(stream_id, head, end=False), http.data(stream_id, body, end=True)
-
-
 # --- E3: a reader that stalls -------------------------------------------------------------------
-
-
-async def all_closed(served: Served, opened: int = 1) -> None:
-    """Every model that was asked has been given up."""
-    while True:
-        counts = await served.counts()
-        if counts["opened"] == counts["closed"] >= opened:
-            return
-        await trio.sleep(0.02)
 
 
 @promise("E3")

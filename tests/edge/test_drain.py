@@ -6,25 +6,19 @@ import json
 import os
 import signal
 import socket
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import trio
 import trio.testing
-import trustme
 
 from service.shared import Shared
 from service.testing import Script, Stall, app_for, open_app, open_exchange
 from tests.clients import http1_request
 from tests.command import running
-from tests.edge.frames import RawH2, frames
+from tests.edge.readers import KINDS, open_kind, open_reader
 from tests.edge.served import Served, open_served
-from tests.edge.test_corrections import question
 from tests.grammar import check_stream
 
 ASKED = {"input_data": "q", "models": ["a:1", "b:1"]}
@@ -202,37 +196,11 @@ async def test_an_endless_stream_is_told_at_the_deadline_and_the_process_ends() 
         assert b'"complete"' in received
 
 
-@asynccontextmanager
-async def stalled(served: Served, kind: str, certfile: Path) -> AsyncIterator[None]:
-    """A client that asks for a flood and reads nothing of it."""
-    async with await served.connect() as client:
-        stream: trio.abc.Stream = client
-        if kind == "TLS":
-            context = ssl.create_default_context(cafile=str(certfile))
-            context.check_hostname = False
-            stream = trio.SSLStream(client, context, https_compatible=True)
-        if kind == "HTTP/2":
-            http = RawH2(stream)
-            await http.begin()
-            await http.send(*question(http, 1, "flood"))
-            await http.until(frames.DataFrame, 1)
-        else:
-            await begin(stream, "flood")
-        yield
-        await trio.aclose_forcefully(stream)
-
-
-@pytest.mark.parametrize("kind", ["HTTP/1.1", "HTTP/2", "TLS"])
+@KINDS
 async def test_a_reader_that_stalls_does_not_hold_up_the_end(kind: str, tmp_path: Path) -> None:
-    certfile = tmp_path / "cert.pem"
-    authority = trustme.CA()
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certfile)
-    trusted = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(trusted)
-    tls = {"certfile": str(certfile)} if kind == "TLS" else {}
     async with (
-        open_served("ours", drain=0.3, write_timeout=60, **tls) as served,
-        stalled(served, kind, trusted),
+        open_kind(kind, tmp_path, drain=0.3, write_timeout=60) as served,
+        open_reader(served, kind, "flood"),
     ):
         await trio.sleep(0.2)  # until the buffers in between are full
         served.process.send_signal(signal.SIGTERM)
