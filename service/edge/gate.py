@@ -55,6 +55,8 @@ class Gate:
         """Connections that ended by a fault of the server's own."""
         self._held: set[Held] = set()
         self._addresses: Counter[str] = Counter()
+        self._refused: set[str] = set()
+        """Addresses that are at their limit, and of whose refusals the log has a line."""
 
     @contextmanager
     def holding(self, connection: Held, address: str | None) -> Iterator[bool]:
@@ -63,7 +65,9 @@ class Gate:
         if address is None or not limit:  # a Unix-domain socket has none
             address = ""
         elif self._addresses[address] >= limit:
-            log.warning("client cut", reason="connections", client=address, limit=limit)
+            if address not in self._refused:
+                self._refused.add(address)
+                log.warning("client cut", reason="connections", client=address, limit=limit)
             yield False
             return
         self._held.add(connection)
@@ -73,6 +77,7 @@ class Gate:
         finally:
             self._held.discard(connection)
             self._addresses[address] -= 1
+            self._refused.discard(address)
             if not self._addresses[address]:
                 del self._addresses[address]  # or it would remember every address for ever
 
