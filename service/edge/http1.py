@@ -7,6 +7,7 @@ the first is answered: it then sees neither the client's FIN nor its RST.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -14,6 +15,7 @@ import msgspec
 import trio
 from hypercorn.events import Closed, Event
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import H11SendableEvent
 
 __all__ = ["HTTP1"]
 
@@ -84,6 +86,11 @@ class HTTP1(H11Protocol):
         self._head_begun = False
         await super()._create_stream(_without_upgrade(request))
 
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        if isinstance(event, h11.Response):
+            event = _with_reason(event)
+        await super()._send_h11_event(event)
+
     async def _send_error_response(self, status_code: int) -> None:
         code, detail = REFUSALS.get(status_code, REFUSALS[400])
         body = msgspec.json.encode({"detail": detail, "code": code})
@@ -143,6 +150,16 @@ def _refusal_of(request: h11.Request, most_bytes: int) -> int | None:
     # has no chunks.
     length_is_said = b"content-length" in names or request.http_version == b"1.0"
     return 400 if b"transfer-encoding" in names and length_is_said else None
+
+
+def _with_reason(response: h11.Response) -> h11.Response:
+    """With words beside the status; they may be missing (RFC 9112, 4), but not all clients know."""
+    try:
+        reason = HTTPStatus(response.status_code).phrase.encode()
+    except ValueError:
+        return response
+    headers = list(response.headers)
+    return h11.Response(status_code=response.status_code, headers=headers, reason=reason)
 
 
 def _without_upgrade(request: h11.Request) -> h11.Request:

@@ -226,6 +226,12 @@ async def test_the_rest_of_a_refused_request_is_read_for_a_moment_so_that_the_re
 # --- what it holds ------------------------------------------------------------------------------
 
 
+async def test_a_status_has_words_beside_it(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_connection(at_once) as client:
+        await client.send_all(REQUEST)
+        assert (await client.receive_some()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 async def test_requests_sent_ahead_are_answered_in_their_order(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
