@@ -5,7 +5,7 @@ hypercorn -c hypercorn.toml service.app:app
 
 from __future__ import annotations
 
-import service.edge  # noqa: F401  # Hypercorn's own command needs our connection, too
+import service.edge  # noqa: F401  # Hypercorn's own command needs our corrections, too
 from service import log
 from service.application import create_app
 from service.settings import SettingsError, load

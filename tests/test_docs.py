@@ -22,6 +22,7 @@ from msgspec import NODEFAULT, Struct
 from msgspec.structs import FieldInfo, fields
 
 from service.application import CODES, create_app
+from service.edge.http1 import REFUSALS
 from service.events import (
     ERROR_CODES,
     Chunk,
@@ -283,7 +284,8 @@ def test_the_contract_names_every_refusal() -> None:
     (rows,) = tables(section(DOCS / "contract.md", "## Refusals"))
     source = "".join(path.read_text() for path in _raising())
     raised = set(re.findall(r'(?:Refusal|Denial)\(\s*(\d+),\s*"(\w+)"', source))
-    answered = {(str(status), word) for status, word in CODES.items()}
+    words = {**CODES, **{status: word for status, (word, _) in REFUSALS.items()}}
+    answered = {(str(status), word) for status, word in words.items()}
     rest = {("500", "internal_error"), ("other", "refused")}
     assert {(row[0], code(row[1])) for row in rows} == raised | answered | rest
 

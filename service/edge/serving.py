@@ -26,7 +26,7 @@ HEAD_BYTES = 16 * 1024
 KEEP_ALIVE_SECONDS = 75.0
 """How long an idle connection is kept; nginx keeps its own for as long."""
 ENDLESS_REQUESTS = 2**31
-"""Hypercorn ends an HTTP/2 connection after this many requests, and live streams with it."""
+"""An HTTP/1 connection is closed after this many; Hypercorn by itself counts HTTP/2's, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
