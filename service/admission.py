@@ -21,7 +21,7 @@ Asgi = Callable[..., Awaitable[None]]
 
 KEY = "compare.place"
 
-LAST_WORDS_SECONDS = 0.4
+LAST_WORDS_SECONDS = 0.3
 """For stopped comparisons to say how they ended. A reader that reads takes that in milliseconds;
 with what the server needs besides it stays below one second."""
 

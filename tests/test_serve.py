@@ -93,17 +93,26 @@ async def test_a_start_that_strangers_can_reach_is_warned_of() -> None:
     assert "api_keys" in line["warning"]
 
 
-async def test_a_misspelt_name_in_hypercorns_configuration_ends_the_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "keep_alive_timeot = 5",
+            "keep_alive_timeot is no setting of Hypercorn's; is it misspelt?",
+        ),
+        ("max_requests = 5", "max_requests would end the process without a drain; leave it out."),
+    ],
+)
+async def test_what_hypercorns_configuration_must_not_hold_ends_the_start(
+    line: str, said: str, tmp_path: Path
+) -> None:
     config = tmp_path / "hypercorn.toml"
-    config.write_text('worker_class = "trio"\nworkers = 0\nkeep_alive_timeot = 5\n')
+    config.write_text(f'worker_class = "trio"\nworkers = 0\n{line}\n')
     with trio.fail_after(20):
         arguments = ("-c", str(config), "-b", "127.0.0.1:0", "service.app:app")
         async with running(*arguments, module="hypercorn") as process:
-            line = await first_line(process.stderr)
+            assert await first_line(process.stderr) == f"compare-stream: {said}\n"
             assert await process.wait() == 1
-    assert line == (
-        "compare-stream: keep_alive_timeot is no setting of Hypercorn's; is it misspelt?\n"
-    )
 
 
 async def test_an_address_in_use_is_one_line_and_exit_code_2() -> None:

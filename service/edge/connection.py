@@ -27,8 +27,13 @@ __all__ = ["Connection"]
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
+PIECE_BYTES = 16 * 1024
+"""What a client has to take within `write_timeout`: a stream's usual write, and one TLS record.
+Of a long answer every piece has its own time: who reads slowly but steadily reads it all."""
 HEAD_SECONDS = 10.0
 """From the first byte of an HTTP/1 head to its last; browsers send it in one segment."""
+FIRST_REQUEST_SECONDS = 0.1
+"""For the first request of a connection that was made just before the end."""
 GOODBYE_SECONDS = 0.5
 """For a connection's closing, which over TLS is a message that the client must take."""
 LINGER_SECONDS = 1.0
@@ -53,9 +58,8 @@ class Connection(TCPServer):
         self._idle = True
         self._closing = False
         self._read_ended = trio.Event()
-        # Who connects during the drain gets one answer, which is that it drains.
-        draining = self._gate.draining
-        self._told_to_end: Any = context.terminated if draining.is_set() else draining
+        self._asked = False
+        """Whether a request has come; before that, one may be on its way."""
 
     async def run(self) -> None:
         """Serve the connection to its end; a fault of ours is logged, and goes no further."""
@@ -71,12 +75,6 @@ class Connection(TCPServer):
         except* Exception as faults:
             self._gate.contain(faults, self._client)
 
-    def announce_the_end(self) -> None:
-        """Tell an HTTP/2 client that this connection takes no new request."""
-        protocol = self._spoken
-        if isinstance(protocol, HTTP2) and not self._read_ended.is_set():
-            self._task_group.spawn(protocol.announce_the_end)
-
     def cut(self) -> None:
         """Close the socket under whoever is at it; they wake up."""
         self._socket.close()
@@ -90,28 +88,34 @@ class Connection(TCPServer):
                 await self._finish()
             case Updated(idle=idle) if not self._read_ended.is_set():
                 self._idle = idle
-                if not idle:
-                    self._told_to_end = self._gate.draining
+                self._asked = self._asked or not idle
                 await super().protocol_send(event)
 
     async def _send(self, data: bytes) -> None:
-        sent = False
-        with trio.move_on_after(self._gate.bounds.write_timeout, shield=True) as patience:
+        # Waiting for one's turn is bounded by the times of those before, each of whom closes the
+        # socket when its own is over.
+        with trio.CancelScope(shield=True) as patience:
             async with self.send_lock:
-                try:
-                    await self.stream.send_all(data)
-                    sent = True
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    pass  # the client has left
-                except trio.BusyResourceError:
-                    pass  # senders take turns: whoever is at it besides us is closing
+                sent = await self._send_in_pieces(data, patience)
         if patience.cancelled_caught:
             log.warning("client cut", reason="write_timeout", client=self._client)
-        if not sent:
+        if patience.cancelled_caught or not sent:
             self.cut()
             await self.protocol.handle(Closed())
         # All of the above is shielded: whoever sends in a loop could not be cancelled otherwise.
         await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def _send_in_pieces(self, data: bytes, patience: trio.CancelScope) -> bool:
+        """Send with a new deadline for each piece; False if the client has left."""
+        try:
+            for start in range(0, len(data), PIECE_BYTES):
+                patience.deadline = trio.current_time() + self._gate.bounds.write_timeout
+                await self.stream.send_all(data[start : start + PIECE_BYTES])
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        except trio.BusyResourceError:
+            return False  # senders take turns: whoever is at it besides us is closing
+        return True
 
     async def _finish(self) -> None:
         """Say that nothing more comes; close at once, or when the client's rest was thrown away."""
@@ -165,7 +169,11 @@ class Connection(TCPServer):
 
     async def _idle_timeout(self) -> None:
         with trio.move_on_after(self.config.keep_alive_timeout):
-            await self._told_to_end.wait()
+            if self._asked:
+                await self._gate.draining.wait()
+            else:  # who connects during the drain gets an answer, which is that it drains
+                await self.context.terminated.wait()
+                await trio.sleep(FIRST_REQUEST_SECONDS)
         if self._idle:
             await self._initiate_server_close()
 

@@ -37,9 +37,6 @@ class Bounds:
 class Held(Protocol):
     """A connection as its gate sees it."""
 
-    def announce_the_end(self) -> None:
-        """Tell the client that nothing new is taken."""
-
     def cut(self) -> None:
         """Close the socket, whoever is at it."""
 
@@ -50,7 +47,7 @@ class Gate:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self.draining = trio.Event()
-        """Set once the server is told to end."""
+        """Set once the server is told to end: what is idle closes, and nothing new is taken."""
         self.contained = 0
         """Connections that ended by a fault of the server's own."""
         self._held: set[Held] = set()
@@ -85,12 +82,6 @@ class Gate:
         """Write down a fault that one connection met, and that must not reach the others."""
         self.contained += 1
         log.error("connection failed", client=client, contained=self.contained, exc_info=error)
-
-    def begin_drain(self) -> None:
-        """Close what is idle, and tell the rest to expect nothing more."""
-        self.draining.set()
-        for connection in list(self._held):
-            connection.announce_the_end()
 
     def cut_all(self) -> None:
         """Close every socket; whoever sends or receives on one wakes up."""

@@ -13,7 +13,7 @@ from typing import Any
 import h11
 import msgspec
 import trio
-from hypercorn.events import Closed, Event
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import H11SendableEvent
 
@@ -25,6 +25,7 @@ MOST_AHEAD = 16 * 1024
 REFUSALS = {
     400: ("bad_request", "This is not a well-formed HTTP request."),
     431: ("head_too_large", "The request's head is too long."),
+    501: ("not_implemented", "This transfer coding is not understood here."),
     505: ("http_version", "This version of HTTP is not spoken here."),
 }
 
@@ -34,6 +35,8 @@ class HTTP1(H11Protocol):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        most_bytes = self.config.h11_max_incomplete_size
+        self.connection = _Inbound(h11.SERVER, max_incomplete_event_size=most_bytes)
         self._handling = trio.Lock()
         self.can_read = self._ahead = _Ahead()
         self._head_begun = False
@@ -51,6 +54,9 @@ class HTTP1(H11Protocol):
 
     async def handle(self, event: Event) -> None:
         """Take what came from the client."""
+        said_all = self.connection.their_state is h11.MUST_CLOSE
+        if said_all and isinstance(event, RawData) and event.data:
+            return
         await super().handle(event)
         if isinstance(event, Closed):
             await self._ahead.set()
@@ -98,6 +104,7 @@ class HTTP1(H11Protocol):
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
+            (b"x-content-type-options", b"nosniff"),
             *self.config.response_headers("h11"),
         ]
         for event in (
@@ -106,6 +113,18 @@ class HTTP1(H11Protocol):
             h11.EndOfMessage(),
         ):
             await self._send_h11_event(event)
+
+
+class _Inbound(h11.Connection):
+    """h11's connection, for which bytes behind the last request are no fault.
+
+    Some clients end a body with a line break that does not belong to it (RFC 9112, 2.2); the
+    request whose answer is running must not be the one to pay.
+    """
+
+    def next_event(self) -> Any:
+        """What the client said next; nothing, once it has said that it will say no more."""
+        return h11.NEED_DATA if self.their_state is h11.MUST_CLOSE else super().next_event()
 
 
 class _ComesLater(Exception):

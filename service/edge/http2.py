@@ -17,7 +17,7 @@ import h2.settings
 import structlog
 import trio
 from h2.stream import StreamState
-from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.events import Closed, Event, Updated
 from hypercorn.protocol.events import Body, EndBody, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import (
@@ -25,7 +25,6 @@ from hypercorn.protocol.h2 import (
     H2Protocol,
     StreamBuffer,
 )
-from hyperframe.frame import GoAwayFrame
 from priority.priority import MissingStreamError
 
 from service.edge.budget import Budget
@@ -44,8 +43,6 @@ HIGH_WATER = 16 * 1024
 """Bytes pending on one stream with which whoever adds to them waits: one frame, so that the next is
 there when it leaves."""
 LOW_WATER = HIGH_WATER // 2
-LAST_STREAM = 2**31 - 1
-"""In a GOAWAY: whatever was begun goes on (RFC 9113, 6.8)."""
 
 
 class Buffer(StreamBuffer):
@@ -89,13 +86,18 @@ class HTTP2(H2Protocol):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        bounds = gate_of(self.config).bounds
+        gate = gate_of(self.config)
+        bounds = gate.bounds
         self._write_timeout = bounds.write_timeout
         self._resets = Budget(bounds.resets_per_connection, RESETS_PER_SECOND)
         self._idle_frames = Budget(IDLE_FRAMES, IDLE_FRAMES_PER_SECOND)
-        self._announced = False
+        # Who connects during the drain is answered, with 503; a connection from before is told by
+        # no GOAWAY: clients made with h2, httpx among them, drop their streams at one.
+        self._draining = never if gate.draining.is_set() else gate.draining.is_set
         self.client_is_done = False
         """Whether the client has said that it is leaving."""
+        # h2 announces this bound, but keeps it only when it changes later.
+        self.connection.decoder.max_header_list_size = self.config.h2_max_header_list_size
         # What Hypercorn offers, but for extended CONNECT: nothing here speaks WebSocket.
         self.connection.local_settings = h2.settings.Settings(
             client=False,
@@ -115,16 +117,6 @@ class HTTP2(H2Protocol):
         """Begin the connection; until its first request it is idle."""
         await super().initiate(headers, settings)
         await self.send(Updated(idle=True))
-
-    async def announce_the_end(self) -> None:
-        """Say that what runs goes on and nothing new is taken; new requests are refused.
-
-        Written by hand, since h2 would end the connection at once.
-        """
-        self._announced = True
-        frame = GoAwayFrame(0)
-        frame.last_stream_id = LAST_STREAM
-        await self.send(RawData(frame.serialize()))
 
     async def say_goodbye(self) -> None:
         """Say that the connection is over."""
@@ -175,7 +167,7 @@ class HTTP2(H2Protocol):
 
     async def _take_request(self, request: h2.events.RequestReceived) -> None:
         code = None
-        if self._announced or self.context.terminated.is_set():
+        if self._draining() or self.context.terminated.is_set():
             # "The client may send it again, elsewhere" (RFC 9113, 8.7).
             code = h2.errors.ErrorCodes.REFUSED_STREAM
         elif not _is_well_formed(request):
@@ -199,10 +191,11 @@ class HTTP2(H2Protocol):
             case Body() | EndBody():
                 buffer = self.stream_buffers.get(event.stream_id)
                 stalled = buffer is not None and self._has_stalled(buffer)
-                if not stalled:
-                    with trio.move_on_after(self._write_timeout) as patience:
-                        await super().stream_send(event)
-                    stalled = patience.cancelled_caught
+                for piece in _pieces_of(event):
+                    if not stalled:
+                        with trio.move_on_after(self._write_timeout) as patience:
+                            await super().stream_send(piece)
+                        stalled = patience.cancelled_caught
                 if stalled:
                     await self._give_up(event.stream_id)
             case StreamClosed():
@@ -244,6 +237,20 @@ class HTTP2(H2Protocol):
                 self.priority.unblock(stream_id)  # the sending task finds it closed, and forgets it
             await self.has_data.set()
         await self._flush()
+
+
+def never() -> bool:
+    """Not during the drain either."""
+    return False
+
+
+def _pieces_of(event: Body | EndBody) -> list[Body | EndBody]:
+    """A body in pieces, each of which a client has its own time to take."""
+    if isinstance(event, EndBody) or len(event.data) <= HIGH_WATER:
+        return [event]
+    starts = range(0, len(event.data), HIGH_WATER)
+    pieces = (event.data[start : start + HIGH_WATER] for start in starts)
+    return [Body(stream_id=event.stream_id, data=piece) for piece in pieces]
 
 
 def _is_well_formed(request: h2.events.RequestReceived) -> bool:

@@ -30,7 +30,7 @@ __all__ = ["Told", "worker_serve"]
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
-LAST_SECONDS = 0.3
+LAST_SECONDS = 0.2
 """Between the last comparison's end and the closing of every socket: for what is in flight."""
 HAND_OVER_SECONDS = 0.1
 """Between the closing of a shared port and the drain: whoever had just connected is served yet."""
@@ -71,9 +71,9 @@ async def worker_serve(  # noqa: ASYNC128  # Hypercorn, to whom it is given, cal
     Hypercorn's own command calls it without `told`, and with the trigger that its first process
     pulls; each of its workers then minds signals of its own, too.
 
-    Raises SystemExit, with one line, for a name in the configuration that Hypercorn does not know.
+    Raises SystemExit, with one line, for what the configuration must not hold.
     """
-    _refuse_unknown_names(config)
+    _check(config)
     shared = Shared.of(getattr(app, "app", None))
     gate = Gate(_bounds_of(shared))
     vars(config)["_gate"] = gate
@@ -122,7 +122,7 @@ class _Ending:
         if self.told.hand_over:
             with trio.move_on_after(HAND_OVER_SECONDS):
                 await self.told.hurry.wait()
-        self._gate.begin_drain()
+        self._gate.draining.set()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_at_once, nursery.cancel_scope)
             await self._drain()
@@ -184,8 +184,12 @@ def _bounds_of(shared: Shared | None) -> Bounds:
     )
 
 
-def _refuse_unknown_names(config: Config) -> None:
+def _check(config: Config) -> None:
     """Hypercorn takes any name, and a misspelt one has no effect."""
+    if config.max_requests is not None:
+        raise SystemExit(
+            "compare-stream: max_requests would end the process without a drain; leave it out."
+        )
     known = set(dir(Config)) | set(Config.__annotations__)
     for name in vars(config):
         if name not in known:

@@ -53,6 +53,7 @@ class Options(Struct, frozen=True):
     accesslog: str | None = None
     max_requests: int = 1000
     certfile: str | None = None
+    head_bytes: int = 16 * 1024
 
 
 class Flood(Script):
@@ -121,6 +122,9 @@ def application(options: Options) -> Any:
             }
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": json.dumps(counts).encode()})
+        elif scope.get("path") == "/long":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x" * 200_000})
         elif scope.get("path") == "/breaks":
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"half", "more_body": True})
@@ -141,6 +145,7 @@ def config_of(options: Options) -> Config:
     config.server_names = list(options.server_names)
     config.accesslog = options.accesslog
     config.errorlog = None
+    config.h2_max_header_list_size = options.head_bytes
     config.workers = 0
     if options.certfile:
         config.certfile = config.keyfile = options.certfile

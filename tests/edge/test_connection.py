@@ -155,6 +155,40 @@ async def test_a_reader_of_a_byte_a_second_is_cut_all_the_same(
     assert [line["reason"] for line in log_lines] == ["write_timeout"]
 
 
+async def test_a_reader_that_is_slow_and_steady_reads_a_long_answer_whole(
+    autojump_clock: trio.testing.MockClock, log_lines: LogLines
+) -> None:
+    async def long_answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * 200_000})
+
+    async with open_connection(long_answer, config_of(write_timeout=7)) as client:
+        await client.send_all(REQUEST)
+        received = b""
+        while not received.endswith(b"0\r\n\r\n"):
+            await trio.sleep(3)
+            received += await client.receive_some(8 * 1024)
+        assert received.count(b"x") == 200_000
+        assert trio.current_time() > 70
+    assert log_lines == []
+
+
+async def test_a_line_break_behind_the_last_request_does_not_cut_its_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def a_second_later(scope: Any, receive: Any, send: Any) -> None:
+        await trio.sleep(1)
+        await at_once(scope, receive, send)
+
+    last = REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    for together in (True, False):
+        async with open_connection(a_second_later) as client:
+            await client.send_all(last + b"\r\n" * together)
+            if not together:
+                await client.send_all(b"\r\n")
+            assert (await receive_until_closed(client)).endswith(b"\r\n\r\nok")
+
+
 async def test_a_reader_that_pauses_for_less_loses_nothing(
     autojump_clock: trio.testing.MockClock, log_lines: LogLines
 ) -> None:

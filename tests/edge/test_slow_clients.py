@@ -134,6 +134,18 @@ async def test_one_stream_without_a_window_slows_no_other_of_its_connection() ->
         assert http.body(1) == b""
 
 
+async def test_a_window_that_opens_slowly_and_steadily_lets_a_long_answer_through() -> None:
+    async with open_served("ours", write_timeout=0.5) as served, await served.connect() as client:
+        http = RawH2(client)
+        await http.begin(INITIAL_WINDOW_SIZE=0)
+        await http.send(http.head(1, get(b"/long")))
+        while not http.has_ended(1):
+            await trio.sleep(0.2)
+            await http.send(http.window(0, 16 * 1024), http.window(1, 16 * 1024))
+            await http.receive()
+        assert len(http.body(1)) == 200_000
+
+
 async def test_a_window_that_opens_by_single_bytes_is_served_by_single_bytes() -> None:
     async with open_served("ours", write_timeout=60) as served, await served.connect() as client:
         http = RawH2(client)
