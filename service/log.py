@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Protocol, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -19,12 +19,26 @@ LONGEST_WORDS = 4000
 """Characters of one value in a line; a traceback is longer and is let through whole."""
 
 
+class Output(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> object:
+        """Take a line."""
+
+    def flush(self) -> object:
+        """Let it leave."""
+
+    def isatty(self) -> bool:
+        """Whether a person looks at them as they come."""
+
+
 def configure(
-    level: str = "info", *, secrets: Iterable[str] = (), output: TextIO | None = None
+    level: str = "info", *, secrets: Iterable[str] = (), output: Output | None = None
 ) -> None:
     """Send the service's log to `output` (standard error), from `level` on.
 
-    `secrets` are cut out of every value, tracebacks included.
+    `secrets` are cut out of every value, tracebacks included. What Trio has to say, which is that
+    a connection can't be accepted for want of descriptors, goes the same way.
     """
     output = output or sys.stderr
     processors: list[Processor] = [
@@ -41,9 +55,20 @@ def configure(
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=output),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, output)),
         cache_logger_on_first_use=False,
     )
+    trio_logger = logging.getLogger("trio")
+    trio_logger.handlers = [_Forwarded()]
+    trio_logger.propagate = False
+
+
+class _Forwarded(logging.Handler):
+    """Hands a library's lines on as ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger()
+        log.warning("library", library=record.name, words=record.getMessage())
 
 
 class _Redactor:

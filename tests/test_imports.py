@@ -11,7 +11,7 @@ SERVICE = Path(__file__).parents[1] / "service"
 
 # From the values up; a module may import from rows above its own, and within its own package.
 LAYERS = [
-    {"events", "eventstream", "redaction", "surface", "verdict", "web"},
+    {"events", "eventstream", "log_outlet", "redaction", "surface", "verdict", "web"},
     {"errors", "patience"},
     {"upstream", "simulator", "settings"},
     {"providers", "log"},

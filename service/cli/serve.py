@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -13,6 +14,7 @@ from service import log
 from service.application import create_app
 from service.cli.options import config_option, fail, read_settings
 from service.edge import Binding, serve_until_signalled
+from service.log_outlet import Outlet
 from service.settings import Settings
 
 __all__ = ["serve"]
@@ -63,11 +65,12 @@ def serve(
     if keyfile is not None and certfile is None:
         fail("--keyfile needs --certfile.")
     settings = read_settings(config)
-    log.configure(log_level, secrets=settings.keys.values())
+    errors = Outlet(sys.stderr)
+    log.configure(log_level, secrets=settings.keys.values(), output=errors)
     _open_as_many_files_as_allowed()
     try:
         binding = Binding(address=bind, certfile=certfile, keyfile=keyfile, reuse_port=reuse_port)
-        trio.run(_serve, settings, binding)
+        trio.run(_serve, settings, binding, errors)
     except* OSError as group:
         fail(f"cannot listen on {bind}: {_first(group).strerror}.")
     except* (ValueError, OverflowError):  # no number; no port has that number
@@ -85,16 +88,15 @@ def _open_as_many_files_as_allowed() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(settings: Settings, binding: Binding) -> None:
+async def _serve(settings: Settings, binding: Binding, errors: Outlet) -> None:
     def on_ready(url: str) -> None:
         names = ", ".join(settings.providers)
         click.echo(f"compare-stream is ready: {url}  (providers: {names})")
 
     def on_stopping() -> None:
-        click.echo(
+        errors.write(
             f"compare-stream: stopping; what runs has {settings.server.drain:g} s, "
-            "a second signal ends it now.",
-            err=True,
+            "a second signal ends it now.\n"
         )
 
     await serve_until_signalled(

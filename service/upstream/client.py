@@ -19,6 +19,7 @@ import httpx
 import trio
 
 from service.upstream.faults import provider_errors
+from service.upstream.names import look_names_up_apart
 
 __all__ = ["Client", "Reply", "open_client"]
 
@@ -144,6 +145,7 @@ async def open_client(*, verify: ssl.SSLContext | None = None) -> AsyncIterator[
 
     `verify` says which certificates are trusted; without it, those of the usual authorities.
     """
+    look_names_up_apart()
     async with httpx.AsyncClient(
         timeout=None,  # noqa: S113  # the callers' scopes are the clocks
         verify=verify or True,

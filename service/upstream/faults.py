@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from service.errors import ProviderError
 
 __all__ = ["provider_errors"]
 
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+"""This process, or the system, has as many files open as it may."""
+
 
 @contextmanager
 def provider_errors() -> Iterator[None]:
@@ -19,7 +23,14 @@ def provider_errors() -> Iterator[None]:
     try:
         yield
     except httpx.ConnectError as exc:
-        if _caused_by_tls(exc):
+        causes = list(_causes_of(exc))
+        if any(getattr(cause, "errno", None) in NO_DESCRIPTORS for cause in causes):
+            raise ProviderError(
+                "overloaded",
+                "The service can open no more connections; try again in a moment.",
+                retryable=True,
+            ) from exc
+        if any(isinstance(cause, ssl.SSLError) for cause in causes):
             raise ProviderError(
                 "tls_error", "The provider's TLS certificate or handshake was refused."
             ) from exc
@@ -54,9 +65,11 @@ def _ended_early(exc: httpx.RemoteProtocolError) -> bool:
     return "closed connection" in words or "disconnected" in words
 
 
-def _caused_by_tls(exc: BaseException | None) -> bool:
+def _causes_of(exc: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what led to it, the members of groups included."""
     while exc is not None:
-        if isinstance(exc, ssl.SSLError):
-            return True
+        yield exc
+        if isinstance(exc, BaseExceptionGroup):
+            for member in exc.exceptions:
+                yield from _causes_of(member)
         exc = exc.__cause__ or exc.__context__
-    return False
