@@ -3,7 +3,7 @@
 Two corrections. Once the last piece of a response was handed over, Hypercorn queues
 `http.disconnect`; quart-trio cancels the request at that, and with it the very task that is about
 to recycle the connection. And a piece of a request's body that nobody will read any more
-must not park whoever delivers it.
+must not park whoever delivers it: the queue is closed at both ends.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+import structlog
 import trio
 from hypercorn.config import Config
 from hypercorn.trio.task_group import TaskGroup
@@ -25,6 +26,8 @@ from hypercorn.typing import (
 )
 
 __all__ = ["Calls"]
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class Calls(TaskGroup):
@@ -41,8 +44,16 @@ class Calls(TaskGroup):
         ended = _Ended(app)
         deliver = await super().spawn_app(ended, config, scope, send)
 
+        # Hypercorn hands out the methods of a channel's ends; nothing else would close them.
+        outbox: trio.MemorySendChannel[ASGIReceiveEvent] = deliver.__self__  # type: ignore[attr-defined]
+
         async def deliver_while_it_listens(message: ASGIReceiveEvent) -> None:
-            with suppress(trio.BrokenResourceError):
+            if message["type"] == "http.disconnect":
+                # Never waits: the queue may be full, and whoever tells this may be the only
+                # one who could make room. It also wakes who waits to deliver.
+                outbox.close()
+                return
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await deliver(message)
 
         return deliver_while_it_listens
@@ -71,12 +82,19 @@ class _Ended:
             await send(message)
 
         async def receive_until_whole() -> ASGIReceiveEvent:
-            message = await receive()
-            if whole and message["type"] == "http.disconnect":
-                await trio.sleep_forever()  # the request returns, and cancels this
-            return message
+            try:
+                return await receive()
+            except trio.EndOfChannel:
+                if whole:
+                    await trio.sleep_forever()  # the request returns, and cancels this
+                return {"type": "http.disconnect"}
 
-        # Hypercorn hands out the method of a channel's end; nothing else would close it.
         inbox: trio.MemoryReceiveChannel[ASGIReceiveEvent] = receive.__self__  # type: ignore[attr-defined]
-        with inbox:
-            await self._app(scope, receive_until_whole, send_and_note, sync_spawn, call_soon)
+        try:
+            with inbox:
+                await self._app(scope, receive_until_whole, send_and_note, sync_spawn, call_soon)
+        except Exception:
+            # A fault outside the framework, which has words for those inside. Hypercorn answers
+            # with a bare 500, and its own log is off.
+            log.exception("request failed")
+            raise

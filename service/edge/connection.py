@@ -1,7 +1,7 @@
 """A connection: Hypercorn's, with bounds on how long it waits and on what its faults reach.
 
-A fault ends its connection and nothing else. A client has `write_timeout` to take what is sent;
-the lock of the senders is inside that time and its shield, for bytes that were taken out of an
+A fault ends its connection and nothing else. A client has `write_timeout` to take each piece of
+what is sent; the lock of the senders is inside the shield, for bytes that were taken out of an
 HTTP/2 connection and then lost would end the whole connection. An idle connection ends with its
 keep-alive, and a half-sent head much sooner. Behind an early refusal the rest of the request
 is read and thrown away for a moment, or the reset that answers unread bytes would destroy
@@ -10,6 +10,7 @@ the refusal on its way.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -58,8 +59,6 @@ class Connection(TCPServer):
         self._idle = True
         self._closing = False
         self._read_ended = trio.Event()
-        self._asked = False
-        """Whether a request has come; before that, one may be on its way."""
 
     async def run(self) -> None:
         """Serve the connection to its end; a fault of ours is logged, and goes no further."""
@@ -71,7 +70,8 @@ class Connection(TCPServer):
             self._client = peer[0] if isinstance(peer, tuple) else None
             with self._gate.holding(self, self._client) as welcome:
                 if welcome:
-                    await super().run()
+                    with suppress(trio.ClosedResourceError):  # cut in the middle of a handshake
+                        await super().run()
         except* Exception as faults:
             self._gate.contain(faults, self._client)
 
@@ -88,8 +88,9 @@ class Connection(TCPServer):
                 await self._finish()
             case Updated(idle=idle) if not self._read_ended.is_set():
                 self._idle = idle
-                self._asked = self._asked or not idle
                 await super().protocol_send(event)
+                if idle:
+                    await self._mind_the_head()  # which may have come behind the last request
 
     async def _send(self, data: bytes) -> None:
         # Waiting for one's turn is bounded by the times of those before, each of whom closes the
@@ -169,9 +170,9 @@ class Connection(TCPServer):
 
     async def _idle_timeout(self) -> None:
         with trio.move_on_after(self.config.keep_alive_timeout):
-            if self._asked:
+            if self._spoken.keep_alive_requests:
                 await self._gate.draining.wait()
-            else:  # who connects during the drain gets an answer, which is that it drains
+            else:  # its first request may be on its way, and gets an answer: that it drains
                 await self.context.terminated.wait()
                 await trio.sleep(FIRST_REQUEST_SECONDS)
         if self._idle:

@@ -17,6 +17,8 @@ from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import H11SendableEvent
 
+from service.edge.gate import gate_of
+
 __all__ = ["HTTP1"]
 
 MOST_AHEAD = 16 * 1024
@@ -40,6 +42,7 @@ class HTTP1(H11Protocol):
         self._handling = trio.Lock()
         self.can_read = self._ahead = _Ahead()
         self._head_begun = False
+        self._closed = False
 
     @property
     def client_is_done(self) -> bool:
@@ -59,8 +62,13 @@ class HTTP1(H11Protocol):
             return
         await super().handle(event)
         if isinstance(event, Closed):
+            self._closed = True
             await self._ahead.set()
-        elif self._ahead.waits and len(self.connection.trailing_data[0]) > MOST_AHEAD:
+        elif (
+            not self._closed
+            and self._ahead.waits
+            and len(self.connection.trailing_data[0]) > MOST_AHEAD
+        ):
             await self._ahead.turn.wait()
 
     async def _handle_events(self) -> None:
@@ -80,7 +88,8 @@ class HTTP1(H11Protocol):
     async def _check_protocol(self, event: h11.Request) -> None:
         # Only HTTP/2's preface is looked for, and only where a connection begins. Upgrades are
         # ignored, as a server may (RFC 9110, 7.8; for h2c RFC 9113, 3.1).
-        if event.method == b"PRI" and not self.keep_alive_requests:
+        preface = (event.method, event.target, event.http_version) == (b"PRI", b"*", b"2.0")
+        if preface and not self.keep_alive_requests:
             await super()._check_protocol(event)
 
     async def _create_stream(self, request: h11.Request) -> None:
@@ -94,7 +103,7 @@ class HTTP1(H11Protocol):
 
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
         if isinstance(event, h11.Response):
-            event = _with_reason(event)
+            event = _dressed(event, draining=gate_of(self.config).draining.is_set())
         await super()._send_h11_event(event)
 
     async def _send_error_response(self, status_code: int) -> None:
@@ -165,19 +174,24 @@ def _refusal_of(request: h11.Request, most_bytes: int) -> int | None:
         return 431  # RFC 6585, 5
     if request.http_version not in (b"1.0", b"1.1"):
         return 505
-    # Two framings are how one request is smuggled behind another (RFC 9112, 6.1 and 6.3); HTTP/1.0
-    # has no chunks.
-    length_is_said = b"content-length" in names or request.http_version == b"1.0"
-    return 400 if b"transfer-encoding" in names and length_is_said else None
+    # Two framings are how one request is smuggled behind another (RFC 9112, 6.1 and 6.3).
+    two_framings = b"transfer-encoding" in names and b"content-length" in names
+    return 400 if two_framings or request.target.startswith(b"?") else None
 
 
-def _with_reason(response: h11.Response) -> h11.Response:
-    """With words beside the status; they may be missing (RFC 9112, 4), but not all clients know."""
+def _dressed(response: h11.Response, *, draining: bool) -> h11.Response:
+    """With words beside the status; they may be missing (RFC 9112, 4), but not all clients know.
+
+    During the drain it says that the connection ends with it, or a proxy's next request would
+    meet the close.
+    """
     try:
         reason = HTTPStatus(response.status_code).phrase.encode()
     except ValueError:
         return response
     headers = list(response.headers)
+    if draining and not any(name == b"connection" for name, _ in headers):
+        headers.append((b"connection", b"close"))
     return h11.Response(status_code=response.status_code, headers=headers, reason=reason)
 
 

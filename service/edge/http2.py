@@ -91,9 +91,10 @@ class HTTP2(H2Protocol):
         self._write_timeout = bounds.write_timeout
         self._resets = Budget(bounds.resets_per_connection, RESETS_PER_SECOND)
         self._idle_frames = Budget(IDLE_FRAMES, IDLE_FRAMES_PER_SECOND)
-        # Who connects during the drain is answered, with 503; a connection from before is told by
-        # no GOAWAY: clients made with h2, httpx among them, drop their streams at one.
-        self._draining = never if gate.draining.is_set() else gate.draining.is_set
+        self._draining = gate.draining
+        # Whose first request comes during the drain is answered, with 503; who has asked before is
+        # told by no GOAWAY: clients made with h2, httpx among them, drop their streams at one.
+        self._asked_before = False
         self.client_is_done = False
         """Whether the client has said that it is leaving."""
         # h2 announces this bound, but keeps it only when it changes later.
@@ -151,7 +152,7 @@ class HTTP2(H2Protocol):
 
     def _affordable(self, event: h2.events.Event) -> bool:
         match event:
-            case h2.events.StreamReset(remote_reset=True):
+            case h2.events.StreamReset():  # also one that the client provoked (CVE-2025-8671)
                 return self._resets.spend()
             case h2.events.PingReceived() | h2.events.RemoteSettingsChanged():
                 return self._idle_frames.spend()
@@ -167,14 +168,18 @@ class HTTP2(H2Protocol):
 
     async def _take_request(self, request: h2.events.RequestReceived) -> None:
         code = None
-        if self._draining() or self.context.terminated.is_set():
+        draining = self._draining.is_set()
+        if (draining and self._asked_before) or self.context.terminated.is_set():
             # "The client may send it again, elsewhere" (RFC 9113, 8.7).
             code = h2.errors.ErrorCodes.REFUSED_STREAM
         elif not _is_well_formed(request):
             code = h2.errors.ErrorCodes.PROTOCOL_ERROR
         if code is not None:
             await self._reset(request.stream_id, code)
+            if not self._resets.spend():
+                await self._calm_down()
             return
+        self._asked_before = self._asked_before or not draining
         await self._create_stream(request)
         await self.send(Updated(idle=False))
 
@@ -237,11 +242,6 @@ class HTTP2(H2Protocol):
                 self.priority.unblock(stream_id)  # the sending task finds it closed, and forgets it
             await self.has_data.set()
         await self._flush()
-
-
-def never() -> bool:
-    """Not during the drain either."""
-    return False
 
 
 def _pieces_of(event: Body | EndBody) -> list[Body | EndBody]:

@@ -219,7 +219,7 @@ def _bound_what_the_kernel_holds(sockets: Sockets, bounds: Bounds) -> None:
     """Options that accepted connections inherit; where the system has them (Linux does)."""
     options: dict[str, Any] = {
         # For a window that stays shut: the kernel gives up where no write of ours could notice.
-        "TCP_USER_TIMEOUT": round(bounds.write_timeout * 1000),
+        "TCP_USER_TIMEOUT": max(1, int(min(bounds.write_timeout * 1000, 2**31 - 1))),
         "TCP_NOTSENT_LOWAT": NOT_SENT_BYTES,
     }
     for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):

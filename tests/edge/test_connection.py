@@ -286,17 +286,27 @@ async def test_requests_sent_ahead_are_answered_in_their_order(
         )
 
 
-async def test_what_is_sent_ahead_is_read_only_so_far(
+async def test_what_is_sent_ahead_is_read_only_so_far_and_leaving_is_seen_with_the_next_write(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with open_connection(never) as client:
+    async def writes_later(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await trio.sleep(20)
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        assert (await receive())["type"] == "http.request"
+        assert (await receive())["type"] == "http.disconnect"
+
+    async with open_connection(writes_later, config_of(write_timeout=7)) as client:
         sent = 0
         await client.send_all(REQUEST)
+        assert await client.receive_some()
         with trio.move_on_after(1):
             while True:
                 await client.send_all(REQUEST * 100)
                 sent += len(REQUEST) * 100
         assert sent < 128 * 1024
+        await trio.aclose_forcefully(client)
+        await client.ended.wait()
 
 
 async def test_a_body_that_nobody_reads_any_more_holds_up_nobody(
@@ -312,6 +322,48 @@ async def test_a_body_that_nobody_reads_any_more_holds_up_nobody(
                     await client.send_all(b"1\r\nx\r\n")
                     await trio.sleep(0.01)
         assert trio.current_time() == pytest.approx(LINGER_SECONDS, abs=0.02)
+
+
+async def test_a_refusal_that_is_not_read_and_a_body_that_is_not_heard_end_with_their_client(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def deaf(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body", "body": b"no"})
+
+    head = b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with open_connection(deaf, config_of(write_timeout=7)) as client:
+        await client.send_all(head + b"1\r\nx\r\n" * 20)
+        await client.ended.wait()
+        assert trio.current_time() <= 7 + LINGER_SECONDS
+
+
+async def test_half_a_head_behind_another_request_has_no_more_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_connection(at_once) as client:
+        await client.send_all(REQUEST + REQUEST[:20])
+        assert (await receive_until_closed(client)).endswith(b"ok")
+        assert trio.current_time() == HEAD_SECONDS
+
+
+async def test_only_the_preface_of_http_2_is_one(autojump_clock: trio.testing.MockClock) -> None:
+    odd = b"PRI /x HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    async with open_connection(at_once) as client:
+        await client.send_all(odd)
+        assert (await client.receive_some()).startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_a_fault_outside_the_framework_is_logged(
+    autojump_clock: trio.testing.MockClock, log_lines: LogLines
+) -> None:
+    async def breaks(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("a bug")
+
+    async with open_connection(breaks) as client:
+        await client.send_all(REQUEST)
+        assert (await client.receive_some()).startswith(b"HTTP/1.1 500 ")
+    assert [line["event"] for line in log_lines] == ["request failed"]
 
 
 @pytest.mark.parametrize("kind", [Connection, TCPServer])

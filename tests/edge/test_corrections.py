@@ -177,6 +177,13 @@ async def a_thousand_priorities_are_ignored(served: Served) -> None:
     await served.is_well()
 
 
+async def until_draining(served: Served) -> None:
+    """Wait until it says so, or, as Hypercorn by itself, listens no more."""
+    with suppress(OSError):
+        while b" 503 " not in await say(served, http1(b"GET /readyz HTTP/1.1", b"Host: test")):
+            pass
+
+
 @promise("E2.12", drain=3, write_timeout=5)
 async def a_request_in_the_drain_is_refused_and_what_runs_goes_on(served: Served) -> None:
     async with await served.connect() as client:
@@ -186,8 +193,7 @@ async def a_request_in_the_drain_is_refused_and_what_runs_goes_on(served: Served
         await http.until(frames.DataFrame, 1)
         served.process.send_signal(signal.SIGTERM)
         with trio.fail_after(SOON):
-            while b" 503 " not in await say(served, http1(b"GET /readyz HTTP/1.1", b"Host: test")):
-                pass
+            await until_draining(served)
         await http.send(*question(http, 3, "quick"))
         with trio.fail_after(SOON):
             reset = await http.until(frames.RstStreamFrame, 3)
@@ -242,22 +248,22 @@ async def an_idle_connection_is_closed_after_its_first_response(served: Served) 
                 pass
 
 
-@promise("E5")
+@promise("E5", keep_alive=30)
 async def a_connection_that_the_client_wants_closed_is_closed(served: Served) -> None:
     async with await served.connect() as client:
         request = http1(b"GET /health HTTP/1.1", b"Host: test", b"Connection: close")
         await client.send_all(request)
-        with trio.fail_after(0.4):
+        with trio.fail_after(2):
             while await client.receive_some():
                 pass
 
 
-@promise("E5")
+@promise("E5", keep_alive=30)
 async def a_response_of_http_1_0_ends_with_its_connection(served: Served) -> None:
     async with await served.connect() as client:
         await client.send_all(http1_request("quick:m").replace(b"HTTP/1.1", b"HTTP/1.0"))
         received = b""
-        with trio.fail_after(0.4):
+        with trio.fail_after(2):
             while data := await client.receive_some():
                 received += data
         assert b'"complete"' in received
@@ -365,6 +371,21 @@ async def a_preface_and_then_silence_is_closed(served: Served) -> None:
 
 
 @promise("E12")
+async def requests_that_the_client_breaks_run_out_as_well(served: Served) -> None:
+    # The server resets them, at the client's wish (CVE-2025-8671).
+    async with await served.connect() as client:
+        http = RawH2(client)
+        await http.begin()
+        for first in range(1, 2001, 100):
+            ids = range(first, first + 100, 2)
+            await http.send(*(http.head(n, get()) + http.window(n, 2**31 - 1) for n in ids))
+        with trio.fail_after(5):
+            await http.until(frames.GoAwayFrame)
+    assert (await served.counts())["calls"] <= 200
+    await served.is_well()
+
+
+@promise("E12")
 async def requests_that_are_taken_back_run_out(served: Served) -> None:
     async with await served.connect() as client:
         http = RawH2(client)
@@ -372,12 +393,12 @@ async def requests_that_are_taken_back_run_out(served: Served) -> None:
         for first in range(1, 2001, 100):
             ids = range(first, first + 100, 2)
             await http.send(*(http.head(n, get()) + http.reset(n) for n in ids))
-        with trio.fail_after(SOON):
+        with trio.fail_after(5):
             away = await http.until(frames.GoAwayFrame)
             await http.until_closed()
         assert isinstance(away, frames.GoAwayFrame)
         assert away.error_code == 11
-    assert (await served.counts())["calls"] <= 105
+    assert (await served.counts())["calls"] <= 200  # of the thousand
     await served.is_well()
 
 
@@ -386,9 +407,12 @@ async def a_head_that_is_too_long_ends_its_connection(served: Served) -> None:
     async with await served.connect() as client:
         http = RawH2(client)
         await http.begin()
-        await http.send(http.head(1, [*get(), *((b"x-%d" % n, b"y" * 990) for n in range(20))]))
+        # One header of 3 KB, and references to it: few bytes that stand for many.
+        await http.send(http.head(1, [*get(), *[(b"x-long", b"y" * 3000)] * 8]))
         with trio.fail_after(SOON):
-            await http.until(frames.GoAwayFrame)
+            away = await http.until(frames.GoAwayFrame)
+        assert isinstance(away, frames.GoAwayFrame)
+        assert away.error_code == 11
     await served.is_well()
 
 
@@ -422,13 +446,6 @@ refused(
         b"Content-Length: 4",
         b"Transfer-Encoding: chunked",
     ),
-    b"0\r\n\r\n" + SMUGGLED,
-)
-refused(
-    "E13",
-    "chunks in HTTP 1.0 are refused",
-    b"400",
-    http1(b"POST /compare HTTP/1.0", b"Host: test", b"Transfer-Encoding: chunked"),
     b"0\r\n\r\n" + SMUGGLED,
 )
 refused(
