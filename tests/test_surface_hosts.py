@@ -181,3 +181,12 @@ async def test_the_body_of_a_request_by_another_name_is_not_waited_for(size: int
             answer = await client.receive_some()
     assert answer.startswith(b"HTTP/1.1 421 ")
     assert b"connection: close\r\n" in answer.lower()
+
+
+@pytest.mark.parametrize("host", ["a..b", ".", "x" * 64, "x" * 64 + ":80"])
+async def test_a_host_that_can_be_no_name_is_refused_whatever_the_settings(host: str) -> None:
+    app = app_for(Script("a", (0, "x")))
+    async with open_app(app):
+        reply = await call(app, "GET", "/health", headers={"Host": host})
+    assert reply.status == 400
+    assert reply.json()["code"] == "bad_request"

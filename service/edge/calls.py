@@ -73,10 +73,11 @@ class _Ended:
         sync_spawn: Callable[..., Any],
         call_soon: Callable[..., Any],
     ) -> None:
-        whole = False
+        begun = whole = False
 
         async def send_and_note(message: ASGISendEvent) -> None:
-            nonlocal whole
+            nonlocal begun, whole
+            begun = True
             # Before it is sent: the disconnect is queued by that very send.
             whole = message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
@@ -94,7 +95,8 @@ class _Ended:
             with inbox:
                 await self._app(scope, receive_until_whole, send_and_note, sync_spawn, call_soon)
         except Exception:
-            # A fault outside the framework, which has words for those inside. Hypercorn answers
-            # with a bare 500, and its own log is off.
-            log.exception("request failed")
+            # A fault outside the framework, which has words for those inside, as a body has for
+            # its own. Hypercorn answers with a bare 500, and its log is off.
+            if not begun:
+                log.exception("request failed")
             raise

@@ -8,6 +8,7 @@ first and the ASGI shell under them. Outermost first:
     hosts       is it meant for us? 421
     origins     may a page of another origin read the answer? CORS, preflights included
     keys        does the caller have a key? 401
+    sound       can the name in Host be one at all? 400
 
 Hosts come before keys, so that a page that has rebound a name to our address learns nothing;
 origins come before keys, since a preflight carries none, and a page must be able to read its 401.
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Mapping
 
 from service.surface.asgi import Asgi, may_have_an_unread_body
 from service.surface.forwarding import Proxies, addressed, parse_proxy
-from service.surface.hosts import Hosts, named, parse_host
+from service.surface.hosts import Hosts, named, parse_host, sound
 from service.surface.keys import Keys, guarded, key_name, make_key, parse_digest
 from service.surface.origins import parse_origin, readable
 from service.surface.pages import PAGE_HEADERS, unsniffed
@@ -46,6 +47,7 @@ def surfaced(
     trusted_proxies: Iterable[str],
 ) -> Asgi:
     """`app` behind every layer that is configured; raises `ValueError` for what can't be read."""
+    app = sound(app)
     if api_keys:
         app = guarded(app, Keys(api_keys))
     if origins := frozenset(map(parse_origin, cors_origins)):

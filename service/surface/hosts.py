@@ -12,7 +12,7 @@ from ipaddress import IPv6Address
 
 from service.surface.asgi import Asgi, Denial, Receive, Scope, Send, deny, path_of, values_of
 
-__all__ = ["Hosts", "named", "parse_host"]
+__all__ = ["Hosts", "named", "parse_host", "sound"]
 
 EXPECTED = 'expected a host name or address without a port, such as "example.org", "*.example.org"'
 ASKED_BY_ADDRESS = frozenset({"/health", "/readyz", "/api/health", "/api/readyz"})
@@ -73,6 +73,22 @@ def _v6(text: str) -> str | None:
         return str(IPv6Address(text))
     except ValueError:
         return None
+
+
+def sound(app: Asgi) -> Asgi:
+    """`app`, for requests whose `Host` can be a name; at another one the framework fails."""
+
+    async def if_it_can_be_one(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if scope["type"] == "http":
+                for value in values_of(scope, b"host"):
+                    value.decode("latin-1").lower().encode("idna")
+        except UnicodeError:
+            await deny(scope, send, NO_HOST)
+            return
+        await app(scope, receive, send)
+
+    return if_it_can_be_one
 
 
 def named(app: Asgi, hosts: Hosts) -> Asgi:

@@ -63,17 +63,18 @@ async def violations(
 ) -> list[str]:
     """What does not hold; waits for what may take a moment."""
     found: list[str] = []
-    await comes(lambda: not _unsettled(scene, base), within=SETTLE_SECONDS)
-    found += _unsettled(scene, base)
+    accepted = {**scene.accepted, **canary.accepted}
+    await comes(lambda: not _unsettled(scene, base, accepted), within=SETTLE_SECONDS)
+    found += _unsettled(scene, base, accepted)
     found += _of_memory(scene.service, base, budget)
     found += [f"I2 {what}" for what in canary.wrong]
     if canary.gap > gap:
         found.append(f"I2 a canary was silent for {canary.gap:.2f} s")
-    found += of_the_log(scene.service, {**scene.accepted, **canary.accepted}, scene.expected_events)
+    found += of_the_log(scene.service, accepted, scene.expected_events)
     return found
 
 
-def _unsettled(scene: Scene, base: BaseLine) -> list[str]:
+def _unsettled(scene: Scene, base: BaseLine, accepted: Mapping[str, Sequence[str]]) -> list[str]:
     """What of I1, I3 and I5 does not hold yet."""
     found = []
     if scene.upstream.in_use:
@@ -87,13 +88,14 @@ def _unsettled(scene: Scene, base: BaseLine) -> list[str]:
     sockets = sockets_of(scene.service) - base.sockets - idle
     if sockets > 0:
         found.append(f"I3 {sockets} sockets more than before")
-    return found + _not_ended(scene)
+    return found + _not_ended(scene, accepted)
 
 
-def _not_ended(scene: Scene) -> list[str]:
+def _not_ended(scene: Scene, accepted: Mapping[str, Sequence[str]]) -> list[str]:
     """Comparisons without their last line: it may still be on its way through the pipe."""
     ended = {line.get("comparison") for line in scene.service.lines("comparison ended")}
-    missing = scene.accepted.keys() - ended
+    begun = {line.get("comparison") for line in scene.service.lines("model ended")}
+    missing = (accepted.keys() | begun) - ended
     return [f"I5 {len(missing)} accepted comparisons have not ended"] if missing else []
 
 
