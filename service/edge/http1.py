@@ -74,6 +74,8 @@ class HTTP1(H11Protocol):
     async def _handle_events(self) -> None:
         # The reader's task and the one that goes on behind an answer take turns.
         async with self._handling:
+            if self._closed:
+                return  # what the client had sent ahead is not begun when it has left
             try:
                 await super()._handle_events()
             except _ComesLater:

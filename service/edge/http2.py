@@ -95,6 +95,8 @@ class HTTP2(H2Protocol):
         # Whose first request comes during the drain is answered, with 503; who has asked before is
         # told by no GOAWAY: clients made with h2, httpx among them, drop their streams at one.
         self._asked_before = False
+        self._ends: dict[int, trio.Event] = {}
+        """For each response whose last piece is handed over: that END_STREAM has left."""
         self.client_is_done = False
         """Whether the client has said that it is leaving."""
         # h2 announces this bound, but keeps it only when it changes later.
@@ -130,6 +132,8 @@ class HTTP2(H2Protocol):
         if isinstance(event, Closed):
             for buffer in list(self.stream_buffers.values()):
                 await buffer.close()  # or whoever waits on one would wait for ever
+            for end in self._ends.values():
+                end.set()
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         for event in events:
@@ -199,7 +203,7 @@ class HTTP2(H2Protocol):
                 for piece in _pieces_of(event):
                     if not stalled:
                         with trio.move_on_after(self._write_timeout) as patience:
-                            await super().stream_send(piece)
+                            await self._send_piece(piece)
                         stalled = patience.cancelled_caught
                 if stalled:
                     await self._give_up(event.stream_id)
@@ -212,6 +216,20 @@ class HTTP2(H2Protocol):
             case _:
                 await super().stream_send(event)
 
+    async def _send_piece(self, piece: Body | EndBody) -> None:
+        if isinstance(piece, Body):
+            await super().stream_send(piece)
+            return
+        # Hypercorn goes on when the last byte has left; told to end, it then closes the connection
+        # before END_STREAM, and a response that was whole looks cut.
+        end = self._ends[piece.stream_id] = trio.Event()
+        try:
+            await super().stream_send(piece)
+            if piece.stream_id in self.stream_buffers and not self.closed:
+                await end.wait()
+        finally:
+            del self._ends[piece.stream_id]
+
     def _has_stalled(self, buffer: Any) -> bool:
         waited = trio.current_time() - buffer.moved_at
         return bool(buffer.buffer) and waited > self._write_timeout
@@ -223,6 +241,8 @@ class HTTP2(H2Protocol):
 
     async def _send_data(self, stream_id: int) -> None:
         await super()._send_data(stream_id)
+        if stream_id not in self.stream_buffers and stream_id in self._ends:
+            self._ends[stream_id].set()
         stream = self.connection.streams.get(stream_id)
         if (
             stream_id not in self.stream_buffers

@@ -347,6 +347,24 @@ async def test_half_a_head_behind_another_request_has_no_more_time(
         assert trio.current_time() == HEAD_SECONDS
 
 
+async def test_what_was_sent_ahead_is_not_begun_when_its_client_has_left(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    begun: list[str] = []
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        begun.append(scope["path"])
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+        await at_once(scope, receive, send)
+
+    async with open_connection(slow) as client:
+        await client.send_all(REQUEST + REQUEST.replace(b"/ ", b"/second "))
+        await client.aclose()
+        await client.ended.wait()
+    assert begun == ["/"]
+
+
 async def test_only_the_preface_of_http_2_is_one(autojump_clock: trio.testing.MockClock) -> None:
     odd = b"PRI /x HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
     async with open_connection(at_once) as client:

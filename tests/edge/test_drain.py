@@ -17,7 +17,8 @@ from service.shared import Shared
 from service.testing import Script, Stall, app_for, open_app, open_exchange
 from tests.clients import http1_request
 from tests.command import running
-from tests.edge.readers import KINDS, open_kind, open_reader
+from tests.edge.frames import RawH2, frames
+from tests.edge.readers import KINDS, open_kind, open_reader, question
 from tests.edge.served import Served, open_served
 from tests.grammar import check_stream
 
@@ -243,6 +244,28 @@ async def test_of_two_processes_at_one_port_the_stopped_one_leaves_every_client_
                 for _ in range(20):
                     fresh = {"Connection": "close"}
                     assert (await http.get("/readyz", headers=fresh)).status_code == 200
+
+
+async def test_a_response_of_http_2_ends_whole_in_the_drain_of_a_shared_port() -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as held:
+        port = held.getsockname()[1]
+    serve = ("serve", "--bind", f"127.0.0.1:{port}", "--reuse-port")
+    with trio.fail_after(30):
+        async with running(*serve) as process:
+            await ready_line(process)
+            async with await trio.open_tcp_stream("127.0.0.1", port) as client:
+                http = RawH2(client)
+                await http.begin()
+                await http.send(*question(http, 1, "any"))
+                await http.until(frames.DataFrame, 1)
+                process.send_signal(signal.SIGTERM)
+                while not http.has_ended(1):
+                    await http.receive()
+                    await http.send(http.window(0, 10_000), http.window(1, 10_000))
+                    assert not http.ended
+            assert b'"complete"' in http.body(1)
+            assert not http.found(frames.RstStreamFrame, 1)
+            assert await process.wait() == 0
 
 
 async def test_hypercorns_workers_let_what_runs_finish_and_end_in_order() -> None:
