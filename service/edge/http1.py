@@ -101,7 +101,8 @@ class HTTP1(H11Protocol):
             await self.send(Closed())
             return
         self._head_begun = False
-        await super()._create_stream(_without_upgrade(request))
+        if not self._closed:  # it may have left in the last step
+            await super()._create_stream(_without_upgrade(request))
 
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
         if isinstance(event, h11.Response):
