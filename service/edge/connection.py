@@ -3,13 +3,19 @@
 A fault ends its connection and nothing else. A client has `write_timeout` to take each piece of
 what is sent; the lock of the senders is inside the shield, for bytes that were taken out of an
 HTTP/2 connection and then lost would end the whole connection. An idle connection ends with its
-keep-alive, and a half-sent head much sooner. Behind an early refusal the rest of the request
-is read and thrown away for a moment, or the reset that answers unread bytes would destroy
-the refusal on its way.
+keep-alive, and a half-sent head much sooner.
+
+A socket that is closed with bytes unread, or that gets some when it is closed, answers with a
+reset, and that destroys what was sent last and is still on its way. So whoever may yet send (the
+rest of a refused request, HTTP/2's WINDOW_UPDATEs for the end of a response) is read, and what it
+says thrown away, for as long as it is taking what it was sent, and a moment longer.
 """
 
 from __future__ import annotations
 
+import socket
+import sys
+from array import array
 from contextlib import suppress
 from typing import Any
 
@@ -20,9 +26,13 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.typing import AppWrapper, LifespanState, WorkerContext
 
-from service.edge.gate import gate_of
+from service.edge.gate import gate_of, when
 from service.edge.http1 import HTTP1
 from service.edge.http2 import HTTP2
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
 
 __all__ = ["Connection"]
 
@@ -38,7 +48,7 @@ FIRST_REQUEST_SECONDS = 0.1
 GOODBYE_SECONDS = 0.5
 """For a connection's closing, which over TLS is a message that the client must take."""
 LINGER_SECONDS = 1.0
-"""How long what follows a refusal is read; a client that reads its answer stops by then."""
+"""How long a client is read that has taken all; one that understands it stops by then."""
 
 
 class Connection(TCPServer):
@@ -58,6 +68,8 @@ class Connection(TCPServer):
         self._client: str | None = None
         self._idle = True
         self._closing = False
+        self._is_behind = False
+        """Whether the end of a response was on its way when the closing began."""
         self._read_ended = trio.Event()
 
     async def run(self) -> None:
@@ -78,6 +90,15 @@ class Connection(TCPServer):
     def cut(self) -> None:
         """Close the socket under whoever is at it; they wake up."""
         self._socket.close()
+
+    def owes(self) -> bool:
+        """Whether the client is on its way to taking the last that it was sent."""
+        if self._read_ended.is_set() or not (self._closing or isinstance(self._spoken, HTTP2)):
+            return False  # it has left, or will say nothing that a closed socket would answer
+        return self._is_behind or self._is_taking()
+
+    def _is_taking(self) -> bool:
+        return not self._read_ended.is_set() and _unacknowledged(self._socket) > 0
 
     async def protocol_send(self, event: Event) -> None:
         """What the protocol wants: send, close, or note whether it is idle."""
@@ -128,14 +149,17 @@ class Connection(TCPServer):
         await self.protocol.handle(Closed())
 
     async def _linger(self) -> None:
-        with trio.move_on_after(LINGER_SECONDS):
+        with trio.move_on_after(self._gate.bounds.write_timeout) as patience:
             try:
                 await self.stream.send_eof()
             except (AttributeError, trio.BusyResourceError, trio.ClosedResourceError):
                 pass  # TLS can't; or it is closed
             except trio.BrokenResourceError:
                 return
-            await self._read_ended.wait()
+            await when(lambda: not self._is_taking())
+        if not patience.cancelled_caught:
+            with trio.move_on_after(LINGER_SECONDS):
+                await self._read_ended.wait()
         await self._close()
 
     async def _read_data(self) -> None:
@@ -182,8 +206,11 @@ class Connection(TCPServer):
         # Shielded: the closing cancels its own timer, which is this.
         with trio.move_on_after(GOODBYE_SECONDS, shield=True):
             if isinstance(self._spoken, HTTP2):
+                self._is_behind = _unacknowledged(self._socket) > 0
                 await self._spoken.say_goodbye()
-            await super()._initiate_server_close()
+                await self._finish()
+            else:
+                await super()._initiate_server_close()
 
     async def _close(self) -> None:
         with trio.move_on_after(GOODBYE_SECONDS):
@@ -194,3 +221,15 @@ class Connection(TCPServer):
         """The protocol that is spoken; None before the first byte."""
         wrapper = getattr(self, "protocol", None)
         return getattr(wrapper, "protocol", None)
+
+
+def _unacknowledged(connected: socket.socket) -> int:
+    """Bytes sent that the peer has not confirmed; 0 where the system does not tell."""
+    if sys.platform != "linux":
+        return 0
+    held = array("i", [0])
+    try:
+        fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, held)
+    except (OSError, ValueError):
+        return 0  # it is closed
+    return held[0]

@@ -6,7 +6,7 @@ Hypercorn makes each connection from its `Config`, so that is what carries the g
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,9 +15,12 @@ import structlog
 import trio
 from hypercorn.config import Config
 
-__all__ = ["Bounds", "Gate", "gate_of"]
+__all__ = ["Bounds", "Gate", "gate_of", "when"]
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+LOOK_SECONDS = 0.02
+"""Between two looks at something that nobody reports: what clients have taken of the kernel's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,9 @@ class Held(Protocol):
 
     def cut(self) -> None:
         """Close the socket, whoever is at it."""
+
+    def owes(self) -> bool:
+        """Whether its client is on its way to taking the last that it was sent."""
 
 
 class Gate:
@@ -83,6 +89,10 @@ class Gate:
         self.contained += 1
         log.error("connection failed", client=client, contained=self.contained, exc_info=error)
 
+    def owes(self) -> bool:
+        """Whether some client has not taken the end of what it was sent."""
+        return any(connection.owes() for connection in self._held)
+
     def cut_all(self) -> None:
         """Close every socket; whoever sends or receives on one wakes up."""
         for connection in list(self._held):
@@ -94,3 +104,10 @@ def gate_of(config: Config) -> Gate:
     carrier: Any = vars(config)
     gate: Gate = carrier.setdefault("_gate", Gate(Bounds()))
     return gate
+
+
+async def when(true: Callable[[], bool]) -> None:
+    """Return when this has become true, which nobody reports."""
+    await trio.lowlevel.checkpoint()
+    while not true():  # noqa: ASYNC110
+        await trio.sleep(LOOK_SECONDS)

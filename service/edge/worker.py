@@ -22,7 +22,7 @@ from hypercorn.typing import AppWrapper
 from hypercorn.utils import repr_socket_addr
 
 from service.admission import Admission
-from service.edge.gate import Bounds, Gate
+from service.edge.gate import Bounds, Gate, when
 from service.exposure import warning_for
 from service.shared import Shared
 
@@ -123,9 +123,12 @@ class _Ending:
             with trio.move_on_after(HAND_OVER_SECONDS):
                 await self.told.hurry.wait()
         self._gate.draining.set()
+        deadline = trio.current_time() + self._gate.bounds.drain
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_at_once, nursery.cancel_scope)
             await self._drain()
+            with trio.move_on_at(deadline):
+                await when(lambda: not self._gate.owes())
             self._over.set()
             await trio.sleep(LAST_SECONDS)
             nursery.cancel_scope.cancel("drained")

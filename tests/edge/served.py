@@ -94,6 +94,7 @@ def application(options: Options) -> Any:
     scripts = [
         Script("quick", (0, "x")),
         Script("slow", (0.2, "x")),
+        Script("long", *((0, PIECE),) * 500),
         Script("stall", (0, "x"), (0, Stall())),
         Drip("drip"),
         flood,

@@ -38,6 +38,9 @@ class Socket:
     def getsockname(self) -> tuple[str, int]:
         return ("192.0.2.2", 80)
 
+    def fileno(self) -> int:
+        return -1
+
     def close(self) -> None:
         stream: Any = self._stream
         stream.send_stream.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import trio
 import trio.testing
 
@@ -260,12 +261,33 @@ async def test_a_response_of_http_2_ends_whole_in_the_drain_of_a_shared_port() -
                 await http.until(frames.DataFrame, 1)
                 process.send_signal(signal.SIGTERM)
                 while not http.has_ended(1):
+                    assert not http.ended
                     await http.receive()
                     await http.send(http.window(0, 10_000), http.window(1, 10_000))
-                    assert not http.ended
             assert b'"complete"' in http.body(1)
             assert not http.found(frames.RstStreamFrame, 1)
             assert await process.wait() == 0
+
+
+@pytest.mark.parametrize("kind", ["h2c", "h2 over TLS"])
+async def test_the_end_of_an_answer_waits_in_the_drain_for_a_client_that_reads_slowly(
+    kind: str, tmp_path: Path
+) -> None:
+    # What it says while it reads would make a closed socket answer with a reset.
+    async with (
+        open_kind(kind, tmp_path, drain=20, write_timeout=5) as served,
+        open_reader(served, kind, "long") as client,
+    ):
+        served.process.send_signal(signal.SIGTERM)
+        received = b""
+        with trio.fail_after(15):
+            while data := await client.receive_some():
+                received += data
+                if b'"complete"' not in received:
+                    await trio.sleep(len(data) / 50_000)
+                    await client.send_all(RawH2.window(0, 1))
+        assert b'"complete"' in received
+        await ends_in_order(served, 3)
 
 
 async def test_hypercorns_workers_let_what_runs_finish_and_end_in_order() -> None:
