@@ -110,6 +110,10 @@ class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Name of the variable with the key; NAME_FILE may name a file that holds it instead."""
     max_concurrency: PositiveInt = 9
     """Ceiling of the requests running at once."""
+    transport: Literal["streams", "httpx"] = "streams"
+    """Connections made for streams, or httpx's own, which can go through a proxy."""
+    proxy: str | None = None
+    """Address of an HTTP proxy on the way to the provider; needs transport `httpx`."""
     flavour: Literal["openrouter", "openai", "compatible"] | None = None
     """Dialect `openai`: whose habits it has; taken from the address when it is not said."""
     app_url: str | None = None
@@ -227,7 +231,20 @@ class _Reader:
                 raise self._wrong(f"{key}.{header}", "expected one line of text")
         if provider.dialect == "openai":
             self._check_url(f"{key}.base_url", provider.base_url)
+        if provider.proxy is not None:
+            if provider.transport != "httpx":
+                raise self._wrong(f"{key}.proxy", 'expected transport = "httpx" beside it')
+            self._check_proxy(f"{key}.proxy", provider.proxy)
         return provider
+
+    def _check_proxy(self, key: str, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            sound = False
+        if not sound:
+            raise self._wrong(key, "expected the http:// or https:// address of a proxy")
 
     def _check_url(self, key: str, url: str | None) -> None:
         if url is None:

@@ -51,7 +51,11 @@ class Shared:
     async def hold_open(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Open the providers, report that they are there, and keep them until `close`."""
         with trio.CancelScope() as self._serving:
-            async with self._open_roster(self.settings) as self.roster:
+            async with (
+                self._open_roster(self.settings) as self.roster,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(self.roster.close_what_expires)
                 task_status.started()
                 await trio.sleep_forever()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
+
+import trio
 
 from service.providers import Provider
 from service.providers.call import HTTPProvider
@@ -12,7 +14,7 @@ from service.providers.catalogue import CatalogueModel, built_in
 from service.providers.openai import ChatCompletions, Flavour
 from service.settings import ProviderSettings, Settings
 from service.simulator import open_simulator, temperament_for
-from service.upstream import open_client
+from service.upstream import Client, open_client
 
 __all__ = ["Roster", "UnknownModelError", "open_roster"]
 
@@ -27,9 +29,12 @@ class UnknownModelError(LookupError):
 class Roster:
     """The configured providers."""
 
-    def __init__(self, providers: Mapping[str, Provider], default: str) -> None:
+    def __init__(
+        self, providers: Mapping[str, Provider], default: str, clients: Sequence[Client] = ()
+    ) -> None:
         self._providers = providers
         self._default = default
+        self._clients = clients
 
     def find(self, model_id: str) -> tuple[Provider, str]:
         """Who answers for `model_id`, and the model's name there.
@@ -56,6 +61,13 @@ class Roster:
         """The models to choose from; those that misbehave on purpose come last."""
         return built_in(self._providers, self._default)
 
+    async def close_what_expires(self) -> None:
+        """Close idle connections to providers when their time is over; runs until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for client in self._clients:
+                nursery.start_soon(client.close_what_expires, name="idle connections")
+            await trio.sleep_forever()
+
 
 @asynccontextmanager
 async def open_roster(settings: Settings) -> AsyncIterator[Roster]:
@@ -65,6 +77,7 @@ async def open_roster(settings: Settings) -> AsyncIterator[Roster]:
     """
     async with AsyncExitStack() as stack:
         providers: dict[str, Provider] = {}
+        clients: list[Client] = []
         for name, chosen in settings.providers.items():
             key = settings.keys.get(name)
             if chosen.dialect == "simulated":
@@ -74,11 +87,14 @@ async def open_roster(settings: Settings) -> AsyncIterator[Roster]:
                 dialect = ChatCompletions(simulator.base_url, flavour="openrouter")
             else:
                 dialect = _chat_completions(chosen, key)
-            client = await stack.enter_async_context(open_client())
+            client = await stack.enter_async_context(
+                open_client(transport=chosen.transport, proxy=chosen.proxy)
+            )
+            clients.append(client)
             providers[name] = HTTPProvider(
                 name, dialect, client, secret=key, simulated=chosen.dialect == "simulated"
             )
-        yield Roster(providers, settings.default_provider)
+        yield Roster(providers, settings.default_provider, clients)
 
 
 def _chat_completions(chosen: ProviderSettings, key: str | None) -> ChatCompletions:

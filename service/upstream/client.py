@@ -1,37 +1,36 @@
-"""One HTTP client for one provider, over httpx.
+"""One HTTP client for one provider: a request, and its reply as it comes.
+
+The transport is asked directly. httpx's `AsyncClient` stands between a request and its transport
+for what a provider's call must not have (redirects, which can carry a key to another host; cookies,
+which would tie one caller's question to the next one's; proxies and passwords out of the
+environment), and takes 0.3 ms for it.
 
 One client per provider, so that a provider that hangs starves nobody else. No time-outs here: the
-callers' cancel scopes are the clocks. No maximum of connections either: httpx's pool loses slots
-for good when requests are cancelled while they wait for one, so it must never be what they wait
-for. HTTP/1.1 only: over HTTP/2 httpx does not reset the stream of a cancelled request, and the
-provider would go on generating and billing.
+callers' cancel scopes are the clocks.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Literal, TypeAlias
 
 import httpx
 import trio
 
 from service.upstream.faults import provider_errors
 from service.upstream.names import look_names_up_apart
+from service.upstream.pooled import PooledTransport, left_early
+from service.upstream.transport import READ_BYTES, Body, StreamTransport
 
-__all__ = ["Client", "Reply", "open_client"]
+__all__ = ["Client", "Reply", "TransportName", "open_client"]
 
-KEEP_ALIVE_SECONDS = 4
-"""No connection is used again after this: servers of Python's and Node's kind close theirs after
-5 s, and a request that meets their close half way is lost. It is closed when the next request
-looks; until then at most `KEPT_CONNECTIONS` are open and idle."""
+TransportName: TypeAlias = Literal["streams", "httpx"]
+"""Ours, or httpx's own, which can go through a proxy."""
 
-KEPT_CONNECTIONS = 18
-"""Idle connections kept warm, two comparisons of nine models. httpx's pool looks at every pair of
-idle connections whenever a request begins or ends: with 270 of them that took a fifth of the
-processor. It also counts the busy ones, so above this many none is kept."""
+OUR_HEADERS = ((b"User-Agent", b"compare-stream"), (b"Connection", b"keep-alive"))
 
 
 class Reply:
@@ -39,6 +38,7 @@ class Reply:
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
+        self._body: Body | None = response.extensions.get("body")
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
 
@@ -47,21 +47,20 @@ class Reply:
         """The content type without its parameters, in lower case; empty when there is none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
+    @property
+    def has_more(self) -> bool:
+        """Whether the next piece of the body is there already, or as good as."""
+        return self._body is not None and self._body.more
+
     @asynccontextmanager
     async def chunks(self) -> AsyncIterator[AsyncIterator[bytes]]:
         """The body as it arrives, undecoded. Raises `ProviderError` when it breaks off."""
         with provider_errors():
-            chunks = self._response.aiter_raw()
-            try:
-                yield chunks
-            finally:
-                # Left early, it is six generators deep, and closing the outermost would leave the
-                # others to the garbage collector. A cancelled read unwinds them all and closes
-                # the connection on its way, without waiting for anything.
-                with suppress(httpx.HTTPError), trio.move_on_after(0, shield=True) as scope:
-                    scope.cancel("nobody reads the rest of the body")
-                    while await anext(chunks, None) is not None:
-                        pass
+            if self._body is not None:
+                yield self._body
+            else:
+                async with left_early(self._response.aiter_raw()) as chunks:
+                    yield chunks
 
     async def read(self, limit: int) -> bytes:
         """The body, cut after `limit` bytes."""
@@ -79,8 +78,15 @@ class Reply:
 class Client:
     """Sends requests; made by `open_client`."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        close_what_expires: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._transport = transport
+        self.close_what_expires = close_what_expires
+        """Closes idle connections whose time is over, until it is cancelled; a task of whoever
+        keeps the client for long. Without it they are closed when a next request finds them."""
 
     @asynccontextmanager
     async def post(
@@ -90,74 +96,58 @@ class Client:
         headers: Mapping[str, str],
         body: bytes,
         on_connected: Callable[[], None],
+        read_bytes: int = READ_BYTES,
     ) -> AsyncIterator[Reply]:
         """Send a request and hand out its reply as soon as the headers are there.
 
         `on_connected` is called when the connection is there and the request begins to leave.
+        At most `read_bytes` are taken from it at once (with httpx's transport: 64 KiB).
         Leaving the context before the body has ended closes the connection at once, as does
         being cancelled. Raises `ProviderError` for every fault on the way, also for one that
         the body's reader meets inside the context.
         """
-        tcp: Any = None
-        response: httpx.Response | None = None
-
-        async def trace(event: str, info: Mapping[str, Any]) -> None:
-            nonlocal tcp
-            match event.partition(".")[2]:
-                case "connect_tcp.complete":
-                    tcp = info["return_value"]
-                case "start_tls.failed":
-                    # A handshake that is cancelled leaves its socket to the garbage collector.
-                    await tcp.aclose()
-                case "send_request_headers.started":
-                    on_connected()
-                case "response_closed.started" if response is not None:
-                    _distrust_what_said_more(response)
-
         with provider_errors():
-            async with self._http.stream(
+            request = httpx.Request(
                 "POST",
                 url,
                 # As bytes: httpx takes text for ASCII, and an application's title may be Größe.
-                headers=[(name.encode(), value.encode()) for name, value in headers.items()],
+                headers=[
+                    *OUR_HEADERS,
+                    *((name.encode(), value.encode()) for name, value in headers.items()),
+                ],
                 content=body,
-                extensions={"trace": trace},
-            ) as response:
+                extensions={"on_connected": on_connected, "read_bytes": read_bytes},
+            )
+            response = await self._transport.handle_async_request(request)
+            try:
                 yield Reply(response)
-
-
-def _distrust_what_said_more(response: httpx.Response) -> None:
-    """Have the connection closed, not kept, if bytes came behind the end of the response.
-
-    httpcore would take them for the response to the next request. It has no public way to see
-    them; should the private one go, the test of stray bytes fails.
-    """
-    with suppress(AttributeError):
-        stream: Any = response.stream
-        state = stream._stream._httpcore_stream._stream._connection._h11_state
-        if state.trailing_data[0]:
-            state.send_failed()
+            finally:
+                await response.aclose()  # noqa: ASYNC102  # closes at once, or is cancelled itself
 
 
 @asynccontextmanager
-async def open_client(*, verify: ssl.SSLContext | None = None) -> AsyncIterator[Client]:
+async def open_client(
+    *,
+    verify: ssl.SSLContext | None = None,
+    transport: TransportName = "streams",
+    proxy: str | None = None,
+) -> AsyncIterator[Client]:
     """A client for as long as the context lasts; its idle connections are closed with it.
 
     `verify` says which certificates are trusted; without it, those of the usual authorities.
+    A `proxy` is for httpx's transport.
     """
     look_names_up_apart()
-    async with httpx.AsyncClient(
-        timeout=None,  # noqa: S113  # the callers' scopes are the clocks
-        verify=verify or True,
-        # A provider's cookies would tie one caller's question to the next one's.
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        limits=httpx.Limits(
-            max_connections=None,
-            max_keepalive_connections=KEPT_CONNECTIONS,
-            keepalive_expiry=KEEP_ALIVE_SECONDS,
-        ),
-        http2=False,
-        follow_redirects=False,  # a redirect could carry the key to another host
-        trust_env=False,  # no proxy and no .netrc that the settings do not name
-    ) as http:
-        yield Client(http)
+    trusted = verify or _usual_authorities()
+    if transport == "httpx":
+        async with PooledTransport(trusted, proxy) as pooled:
+            yield Client(pooled, trio.sleep_forever)
+    else:
+        async with StreamTransport(trusted) as streams:
+            yield Client(streams, streams.close_what_expires)
+
+
+@cache
+def _usual_authorities() -> ssl.SSLContext:
+    """Made once: it reads a hundred certificates."""
+    return httpx.create_ssl_context(trust_env=False)

@@ -1,0 +1,265 @@
+"""The transport made for streams: httpx's requests and responses over connections of our own.
+
+A request takes a connection that is idle, or makes one; there is no maximum and no queue, for
+whoever may ask is decided elsewhere. When its response has been read to a clean end the
+connection is idle again. Every other way out, an error, a cancellation, a body that is left
+early, closes the connection at once: a provider that is still writing must notice, for it bills.
+
+    open ──► taken ──► request ──► head ──► body ──► whole ──► idle ──► taken ...
+                 └─────────┴─────────┴───────┴──► anything else: closed
+
+HTTP/1.1 only: over HTTP/2 one connection carries many answers, and what is cancelled there is reset
+politely at best. No time-outs: the caller's cancel scopes are the clocks.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import TypeAlias
+
+import httpx
+import trio
+
+from service.upstream.connection import Connection, open_connection
+from service.upstream.response import Response
+
+__all__ = ["READ_BYTES", "Body", "StreamTransport"]
+
+KEEP_ALIVE_SECONDS = 4.0
+"""An idle connection is closed after this: servers of Python's and Node's kind close theirs after
+5 s, and a request that meets their close half way is lost."""
+KEPT_CONNECTIONS = 512
+"""Idle connections of one provider: some fifty comparisons of nine models between two questions,
+and half of the descriptors that a process has as a rule."""
+READ_BYTES = 16 * 1024
+"""Taken in one read, unless the request says less: the most that a TLS record holds."""
+HEAD_READ_BYTES = 4 * 1024
+"""For a head, which the first piece of the body may follow."""
+
+Origin: TypeAlias = tuple[str, str, int]
+
+_SAFE = re.compile(rb"[^\x00\r\n]*")
+
+
+class StreamTransport(httpx.AsyncBaseTransport):
+    """Sends requests over connections that are never lost to a cancellation.
+
+    Of a request's extensions it knows `on_connected`, which is called when the request begins to
+    leave, and `read_bytes`, the most to be taken in one read. A response's extension `body`
+    is its `Body`.
+    """
+
+    def __init__(self, verify: ssl.SSLContext) -> None:
+        self._verify = verify
+        self._closed = False
+        self._idle: dict[Origin, deque[tuple[float, Connection]]] = {}
+        self._kept = 0
+        self._has_idle = trio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request`, and return when the head of its response is there.
+
+        Raises `httpx.TransportError`s. Cancelled, or failing, it leaves no connection open.
+        """
+        head, content = await _written(request)
+        origin = _origin_of(request.url)
+        connection = self._take_idle(origin) or await self._open(origin)
+        body = Body(
+            connection,
+            Response(has_body=request.method != "HEAD"),
+            lambda: self._keep(origin, connection),
+            request.extensions.get("read_bytes", READ_BYTES),
+        )
+        try:
+            on_connected: Callable[[], None] | None = request.extensions.get("on_connected")
+            if on_connected is not None:
+                on_connected()
+            broken = await _sending_breaks(connection, head + content)
+            try:
+                await body.read_head()
+            except httpx.TransportError as exc:
+                raise broken or exc from exc
+        except BaseException:
+            body.close()
+            raise
+        return httpx.Response(
+            body.status, headers=body.headers, stream=body, extensions={"body": body}
+        )
+
+    async def aclose(self) -> None:
+        """Close what is idle; what is in use is closed when it is let go."""
+        self._closed = True
+        self._drop_idle(lambda _: True)
+
+    async def close_what_expires(self) -> None:
+        """Close idle connections whose time is over; runs until it is cancelled.
+
+        Without it they are closed when a next request finds them, or with the transport.
+        """
+        while True:
+            first = min((kept[0][0] for kept in self._idle.values() if kept), default=None)
+            if first is None:
+                self._has_idle = trio.Event()
+                await self._has_idle.wait()
+            else:
+                await trio.sleep_until(first)
+                self._drop_idle(lambda expires_at: expires_at <= trio.current_time())
+
+    async def _open(self, origin: Origin) -> Connection:
+        scheme, host, port = origin
+        return await open_connection(host, port, self._verify if scheme == "https" else None)
+
+    def _take_idle(self, origin: Origin) -> Connection | None:
+        kept = self._idle.get(origin)
+        while kept:
+            # The youngest first: the others can expire.
+            expires_at, connection = kept.pop()
+            self._kept -= 1
+            if trio.current_time() < expires_at and connection.is_quiet():
+                return connection
+            connection.close()
+        return None
+
+    def _keep(self, origin: Origin, connection: Connection) -> None:
+        if self._closed or self._kept >= KEPT_CONNECTIONS:
+            connection.close()
+            return
+        expires_at = trio.current_time() + KEEP_ALIVE_SECONDS
+        self._idle.setdefault(origin, deque()).append((expires_at, connection))
+        self._kept += 1
+        self._has_idle.set()
+
+    def _drop_idle(self, expired: Callable[[float], bool]) -> None:
+        for kept in self._idle.values():
+            while kept and expired(kept[0][0]):
+                kept.popleft()[1].close()
+                self._kept -= 1
+
+
+class Body(httpx.AsyncByteStream):
+    """The body of one response, and the connection that it comes over.
+
+    Iterating gives it piece by piece. When it is whole the connection is given back; closed or
+    cancelled before that, or broken, the connection is closed.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        response: Response,
+        give_back: Callable[[], None],
+        read_bytes: int,
+    ) -> None:
+        self._connection: Connection | None = connection
+        self._response = response
+        self._give_back = give_back
+        self._read_bytes = read_bytes
+        self._first = b""
+        self.more = False
+        """Whether the last read was a full one: more is there already, or as good as."""
+
+    @property
+    def status(self) -> int:
+        """The status of the response."""
+        return self._response.status
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Its headers."""
+        return self._response.headers
+
+    async def read_head(self) -> None:
+        """Read up to the end of the head."""
+        most = min(HEAD_READ_BYTES, self._read_bytes)
+        while not self._response.has_head:
+            data = await self._read(most)
+            if not data:
+                self._response.end()
+            self._first = self._response.feed(data)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next piece of the body. Raises `httpx.ReadError`, `httpx.RemoteProtocolError`."""
+        data, self._first = self._first, b""
+        if data:
+            return data
+        response = self._response
+        try:
+            response.raise_fault()
+            while not response.is_whole:
+                data = await self._read(self._read_bytes)
+                if not data:
+                    response.end()
+                elif body := response.feed(data):
+                    return body
+        except BaseException:
+            self.close()
+            raise
+        self._let_go()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Let the connection go: back, if the body was read to its end, or closed."""
+        self.close()
+
+    def close(self) -> None:
+        """The same."""
+        if self._response.is_whole and not self._first:
+            self._let_go()
+        elif self._connection is not None:
+            self._response.drop()
+            self._connection.close()
+            self._connection = None
+
+    async def _read(self, most: int) -> bytes:
+        if self._connection is None:
+            raise httpx.StreamClosed
+        data = await self._connection.receive(most)
+        self.more = len(data) == most
+        return data
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._response.may_be_followed:
+            self._give_back()
+        else:
+            connection.close()
+
+
+def _origin_of(url: httpx.URL) -> Origin:
+    if url.scheme not in ("http", "https"):
+        raise httpx.UnsupportedProtocol("Only http:// and https:// are spoken.")
+    return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
+
+
+async def _written(request: httpx.Request) -> tuple[bytes, bytes]:
+    """The head of a request as it is sent, and its body."""
+    content = await request.aread()
+    lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
+    for name, value in request.headers.raw:
+        if name.lower() != b"transfer-encoding":  # the body is in hand, and its length known
+            lines.append(b"%s: %s" % (name, value))
+    if "transfer-encoding" in request.headers:
+        lines.append(b"Content-Length: %d" % len(content))
+    if not all(map(_SAFE.fullmatch, lines)):
+        raise httpx.LocalProtocolError("A header must not hold a line break.")
+    return b"\r\n".join((*lines, b"", b"")), content
+
+
+async def _sending_breaks(connection: Connection, request: bytes) -> httpx.WriteError | None:
+    """Send it; what broke the sending, whose answer may have come all the same.
+
+    A server may refuse a request before it has read it all, and then close.
+    """
+    try:
+        await connection.send(request)
+    except httpx.WriteError as exc:
+        return exc
+    return None
