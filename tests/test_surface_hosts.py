@@ -162,6 +162,27 @@ async def test_the_bytes_of_a_host_are_looked_at_over_http1(
     assert answer.startswith(b"HTTP/1.1 %b " % status)
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        (b"http://evil.example/models", b"ours.example", b"421"),
+        (b"http://ours.example/models", b"evil.example", b"200"),
+        (b"HTTP://Ours.example:80/models?x=1", b"evil.example", b"200"),
+        (b"http://ours.example", b"evil.example", b"200"),
+        (b"http://me@ours.example/models", b"ours.example", b"400"),
+    ],
+)
+async def test_a_host_in_the_target_counts_and_not_the_header(
+    target: bytes, host: bytes, status: bytes
+) -> None:
+    request = b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (target, host)
+    with trio.fail_after(5):
+        async with open_server(app_with("ours.example")) as url, await connect(url) as client:
+            await client.send_all(request)
+            answer = b"".join([bytes(part) async for part in client])
+    assert answer.startswith(b"HTTP/1.1 %b " % status)
+
+
 async def test_over_http2_the_authority_is_the_host() -> None:
     with trio.fail_after(5):
         async with open_server(app_with("ours.example")) as url:

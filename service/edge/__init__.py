@@ -8,6 +8,7 @@ connection's life:
     gate          what it knows of its connections: bounds, numbers
     connection    one connection: containment, write time-out, idle time-out
     http1, http2  the two protocols
+    buffers       what HTTP/2 holds
     calls         how the application is called
     corrections   what stands where in Hypercorn
 """

@@ -13,6 +13,7 @@ says thrown away, for as long as it is taking what it was sent, and a moment lon
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 from array import array
@@ -68,6 +69,7 @@ class Connection(TCPServer):
         self._client: str | None = None
         self._idle = True
         self._closing = False
+        self._was_cut = False
         self._is_behind = False
         """Whether the end of a response was on its way when the closing began."""
         self._read_ended = trio.Event()
@@ -120,7 +122,7 @@ class Connection(TCPServer):
             async with self.send_lock:
                 sent = await self._send_in_pieces(data, patience)
         if patience.cancelled_caught:
-            log.warning("client cut", reason="write_timeout", client=self._client)
+            self._say_that_it_was_cut()
         if patience.cancelled_caught or not sent:
             self.cut()
             await self.protocol.handle(Closed())
@@ -133,7 +135,8 @@ class Connection(TCPServer):
             for start in range(0, len(data), PIECE_BYTES):
                 patience.deadline = trio.current_time() + self._gate.bounds.write_timeout
                 await self.stream.send_all(data[start : start + PIECE_BYTES])
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._notice_the_kernels_patience(exc)
             return False
         except trio.BusyResourceError:
             return False  # senders take turns: whoever is at it besides us is closing
@@ -179,8 +182,19 @@ class Connection(TCPServer):
         """What the client sends; nothing when it has ended."""
         try:
             return bytes(await self.stream.receive_some(MAX_RECV))
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
+        except (trio.ClosedResourceError, trio.BrokenResourceError) as exc:
+            self._notice_the_kernels_patience(exc)
             return b""
+
+    def _notice_the_kernels_patience(self, exc: BaseException) -> None:
+        """Say so if it was TCP_USER_TIMEOUT, which is `write_timeout` as well, that ended it."""
+        if getattr(exc.__cause__, "errno", None) == errno.ETIMEDOUT:
+            self._say_that_it_was_cut()
+
+    def _say_that_it_was_cut(self) -> None:
+        if not self._was_cut:
+            self._was_cut = True
+            log.warning("client cut", reason="write_timeout", client=self._client)
 
     async def _mind_the_head(self) -> None:
         """Give an HTTP/1 head that has begun less time than a connection that is idle."""

@@ -7,10 +7,11 @@ import hypercorn.protocol.h2
 import hypercorn.trio.run
 import hypercorn.trio.tcp_server
 
+from service.edge.buffers import Buffer
 from service.edge.calls import Calls
 from service.edge.connection import Connection
 from service.edge.http1 import HTTP1
-from service.edge.http2 import HTTP2, Buffer
+from service.edge.http2 import HTTP2
 from service.edge.worker import worker_serve
 
 __all__ = ["CORRECTIONS", "ORIGINALS", "install"]

@@ -7,6 +7,7 @@ the first is answered: it then sees neither the client's FIN nor its RST.
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -30,6 +31,12 @@ REFUSALS = {
     501: ("not_implemented", "This transfer coding is not understood here."),
     505: ("http_version", "This version of HTTP is not spoken here."),
 }
+
+
+_TARGET = re.compile(
+    rb"/.*|\*|[A-Za-z]+://(?P<host>[^/?#@\[\]]+|\[[^/?#@\[\]]*\](?::\d*)?)(?P<path>[/?].*)?"
+)
+"""What may stand for the address of a request (RFC 9112, 3.2); CONNECT's is refused."""
 
 
 class HTTP1(H11Protocol):
@@ -102,7 +109,7 @@ class HTTP1(H11Protocol):
             return
         self._head_begun = False
         if not self._closed:  # it may have left in the last step
-            await super()._create_stream(_without_upgrade(request))
+            await super()._create_stream(_as_served(request))
 
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
         if isinstance(event, h11.Response):
@@ -179,7 +186,7 @@ def _refusal_of(request: h11.Request, most_bytes: int) -> int | None:
         return 505
     # Two framings are how one request is smuggled behind another (RFC 9112, 6.1 and 6.3).
     two_framings = b"transfer-encoding" in names and b"content-length" in names
-    return 400 if two_framings or request.target.startswith(b"?") else None
+    return 400 if two_framings or not _TARGET.fullmatch(request.target) else None
 
 
 def _dressed(response: h11.Response, *, draining: bool) -> h11.Response:
@@ -198,13 +205,25 @@ def _dressed(response: h11.Response, *, draining: bool) -> h11.Response:
     return h11.Response(status_code=response.status_code, headers=headers, reason=reason)
 
 
-def _without_upgrade(request: h11.Request) -> h11.Request:
-    headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
+def _as_served(request: h11.Request) -> h11.Request:
+    """Without an upgrade; and for the host that the target names, if it names one.
+
+    The whole address stands in the target when a client takes us for a proxy, and then it counts,
+    not what `Host` says (RFC 9112, 3.2.2).
+    """
+    address = _TARGET.fullmatch(request.target)
+    host = address["host"] if address else None
+    unwanted = {b"upgrade"} if host is None else {b"upgrade", b"host"}
+    headers = [(name, value) for name, value in request.headers if name not in unwanted]
     if len(headers) == len(request.headers):
         return request
+    target = request.target
+    if address and host is not None:
+        target = address["path"] or b"/"
+        headers.insert(0, (b"host", host))
     return h11.Request(
         method=request.method,
-        target=request.target,
+        target=target if target.startswith(b"/") else b"/" + target,
         headers=headers,
         http_version=request.http_version,
     )

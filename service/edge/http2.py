@@ -16,21 +16,19 @@ import h2.exceptions
 import h2.settings
 import structlog
 import trio
+from h2.connection import ConnectionState
 from h2.stream import StreamState
 from hypercorn.events import Closed, Event, Updated
 from hypercorn.protocol.events import Body, EndBody, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h2 import (
-    BufferCompleteError,
-    H2Protocol,
-    StreamBuffer,
-)
+from hypercorn.protocol.h2 import H2Protocol
 from priority.priority import MissingStreamError
 
 from service.edge.budget import Budget
+from service.edge.buffers import HIGH_WATER, Frames
 from service.edge.gate import gate_of
 
-__all__ = ["HTTP2", "Buffer"]
+__all__ = ["HTTP2"]
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -39,46 +37,6 @@ RESETS_PER_SECOND = 10.0
 IDLE_FRAMES = 1000
 """Frames that ask for an answer and bring nothing (PING, SETTINGS, empty DATA), at once."""
 IDLE_FRAMES_PER_SECOND = 100.0
-HIGH_WATER = 16 * 1024
-"""Bytes pending on one stream with which whoever adds to them waits: one frame, so that the next is
-there when it leaves."""
-LOW_WATER = HIGH_WATER // 2
-
-
-class Buffer(StreamBuffer):
-    """What one stream has to send; whoever adds to it waits until the client took of it.
-
-    Hypercorn's wakes the sender whenever little was taken, and so also when nothing was.
-    """
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.moved_at = trio.current_time()
-        """When bytes were taken last, or there were none to take."""
-
-    async def push(self, data: bytes) -> None:
-        """Add `data`, and wait while much is pending."""
-        if self._complete:
-            raise BufferCompleteError
-        if not self.buffer:
-            self.moved_at = trio.current_time()
-        self.buffer.extend(data)
-        await self._is_empty.clear()
-        if len(self.buffer) >= HIGH_WATER:
-            await self._paused.clear()
-            await self._paused.wait()
-
-    async def pop(self, max_length: int) -> bytes:
-        """Take up to `max_length` bytes."""
-        data = bytes(self.buffer[:max_length])
-        del self.buffer[:max_length]
-        if data:
-            self.moved_at = trio.current_time()
-        if len(self.buffer) < LOW_WATER:
-            await self._paused.set()
-        if not self.buffer:
-            await self._is_empty.set()
-        return data
 
 
 class HTTP2(H2Protocol):
@@ -99,6 +57,9 @@ class HTTP2(H2Protocol):
         """For each response whose last piece is handed over: that END_STREAM has left."""
         self.client_is_done = False
         """Whether the client has said that it is leaving."""
+        self._last_taken = 0
+        """The last request that was looked at: those behind it may be sent again, elsewhere."""
+        self.connection.incoming_buffer = Frames(server=True)
         # h2 announces this bound, but keeps it only when it changes later.
         self.connection.decoder.max_header_list_size = self.config.h2_max_header_list_size
         # What Hypercorn offers, but for extended CONNECT: nothing here speaks WebSocket.
@@ -122,8 +83,9 @@ class HTTP2(H2Protocol):
         await self.send(Updated(idle=True))
 
     async def say_goodbye(self) -> None:
-        """Say that the connection is over."""
-        self.connection.close_connection()
+        """Say that the connection is over, and which requests it has never looked at."""
+        # By itself h2 names the last that it has read, which may be in the middle of being handled.
+        self.connection.close_connection(last_stream_id=self._last_taken)
         await self._flush()
 
     async def handle(self, event: Event) -> None:
@@ -166,11 +128,19 @@ class HTTP2(H2Protocol):
 
     async def _calm_down(self) -> None:
         log.warning("client cut", reason="resets_or_idle_frames", client=(self.client or [None])[0])
-        self.connection.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+        self.connection.close_connection(
+            h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, last_stream_id=self._last_taken
+        )
         await self._flush()
         await self.send(Closed())
 
+    def _said_goodbye(self) -> bool:
+        return self.connection.state_machine.state is ConnectionState.CLOSED
+
     async def _take_request(self, request: h2.events.RequestReceived) -> None:
+        if self.closed or self._said_goodbye():
+            return  # it is told that nobody has looked at it
+        self._last_taken = request.stream_id
         code = None
         draining = self._draining.is_set()
         if (draining and self._asked_before) or self.context.terminated.is_set():

@@ -403,6 +403,20 @@ async def requests_that_are_taken_back_run_out(served: Served) -> None:
 
 
 @promise("E12")
+async def a_frame_that_announces_too_much_is_refused_by_its_head(served: Served) -> None:
+    async with await served.connect() as client:
+        http = RawH2(client)
+        await http.begin()
+        await http.send(b"\xff\xff\xff\x00\x00\x00\x00\x00\x01" + b"x" * 1000)
+        with trio.fail_after(SOON):
+            away = await http.until(frames.GoAwayFrame)
+            await http.until_closed()
+        assert isinstance(away, frames.GoAwayFrame)
+        assert away.error_code == 6
+    await served.is_well()
+
+
+@promise("E12")
 async def a_head_that_is_too_long_ends_its_connection(served: Served) -> None:
     async with await served.connect() as client:
         http = RawH2(client)
@@ -453,4 +467,10 @@ refused(
     "a head of 20 KiB in one piece is refused",
     b"431",
     http1(b"GET /health HTTP/1.1", b"Host: test", *(b"X-%d: " % n + b"x" * 990 for n in range(20))),
+)
+refused(
+    "E13",
+    "a target that is no address is refused",
+    b"400",
+    http1(b"GET http://[/health HTTP/1.1", b"Host: test"),
 )

@@ -18,7 +18,7 @@ from service.shared import Shared
 from service.testing import Script, Stall, app_for, open_app, open_exchange
 from tests.clients import http1_request
 from tests.command import running
-from tests.edge.frames import RawH2, frames
+from tests.edge.frames import RawH2, frames, get
 from tests.edge.readers import KINDS, open_kind, open_reader, question
 from tests.edge.served import Served, open_served
 from tests.grammar import check_stream
@@ -267,6 +267,26 @@ async def test_a_response_of_http_2_ends_whole_in_the_drain_of_a_shared_port() -
             assert b'"complete"' in http.body(1)
             assert not http.found(frames.RstStreamFrame, 1)
             assert await process.wait() == 0
+
+
+async def test_every_request_at_the_end_of_a_drain_is_refused_or_may_be_sent_again() -> None:
+    async with open_served("ours", drain=5) as served, await served.connect() as client:
+        http = RawH2(client)
+        await http.begin()
+        await http.send(*question(http, 1, "slow"))
+        await http.until(frames.HeadersFrame, 1)
+        served.process.send_signal(signal.SIGTERM)
+        while b'"complete"' not in http.body(1):
+            await http.receive()
+        late = range(3, 13, 2)
+        await http.send(*(http.head(stream_id, get()) for stream_id in late))
+        with trio.fail_after(5):
+            await http.until_closed()
+        [away] = http.found(frames.GoAwayFrame)
+        assert isinstance(away, frames.GoAwayFrame)
+        for stream_id in late:
+            reset = http.found(frames.RstStreamFrame, stream_id)
+            assert reset or stream_id > away.last_stream_id
 
 
 @pytest.mark.parametrize("kind", ["h2c", "h2 over TLS"])

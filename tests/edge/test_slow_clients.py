@@ -35,6 +35,23 @@ async def test_a_reader_that_stalls_is_cut_and_everything_is_freed(
             await all_closed(served)
 
 
+async def test_the_log_tells_of_a_reader_that_was_cut_whoever_lost_patience_with_it(
+    log_lines: list[dict[str, Any]],
+) -> None:
+    # With buffers of the usual size it may be the kernel (TCP_USER_TIMEOUT).
+    app = app_for(Flood("flood"), settings=Settings(stream=Stream(write_timeout=0.4)))
+    async with open_server(app) as url:
+        clients = [await connect(url) for _ in range(5)]
+        for client in clients:
+            await client.send_all(http1_request(*NINE))
+        with trio.fail_after(10):
+            while sum(line["event"] == "comparison ended" for line in log_lines) < len(clients):  # noqa: ASYNC110
+                await trio.sleep(0.02)
+            for client in clients:
+                await client.aclose()
+    assert sum(line["event"] == "client cut" for line in log_lines) == len(clients)
+
+
 @KINDS
 async def test_a_reader_of_a_byte_at_a_time_is_cut_and_everything_is_freed(
     kind: str, tmp_path: Path
