@@ -32,6 +32,8 @@ class Account:
         self._prompt = prompt
         self._characters = 0
         self._reasoning_characters = 0
+        self._last = (0, 0, 0)
+        """Chunks and characters of text, and characters of thinking, handed on last."""
         self._started_at = trio.current_time()
         self._connect_ms: float | None = None
         self._first_byte_ms: float | None = None
@@ -52,14 +54,24 @@ class Account:
         if self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
 
-    def text(self, content: str) -> None:
-        """A piece of the answer was handed on."""
-        self.chunks += 1
-        self._characters += len(content)
+    def text(self, contents: tuple[str, ...]) -> None:
+        """Pieces of the answer are handed on together."""
+        size = sum(map(len, contents))
+        self._last = (len(contents), size, 0)
+        self.chunks += len(contents)
+        self._characters += size
 
     def reasoning(self, content: str) -> None:
-        """A piece of the thinking was handed on."""
+        """A piece of the thinking is handed on."""
+        self._last = (0, 0, len(content))
         self._reasoning_characters += len(content)
+
+    def take_back(self) -> None:
+        """What was handed on last has not been taken, and will not be."""
+        chunks, characters, reasoning = self._last
+        self.chunks -= chunks
+        self._characters -= characters
+        self._reasoning_characters -= reasoning
 
     def finished(self, ending: Ending) -> Done:
         """The `done` of a whole answer."""

@@ -15,17 +15,17 @@ import trio
 from quart.wrappers.response import ResponseBody
 
 from service.comparison import Comparison
-from service.events import Event
-from service.eventstream import PING, encode
+from service.events import Chunk, Chunks
+from service.eventstream import PING, encode, encode_alike
+from service.fanin import Batch, Inbox
 
 __all__ = ["Answer"]
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
-FULL_WRITE = 16 * 1024
-"""Bytes after which events that are ready are left for the next write: one TLS record or frame of
-HTTP/2, large beside a chunk (100-200 bytes). With what HTTP/2 buffers, and one event of each model
-that waits, a comparison holds less than 64 KiB for a client that does not read."""
+FULL_WRITE = 8 * 1024
+"""Bytes after which batches that are ready are left for the next write: large beside a chunk (100
+to 200 bytes). With the last batch it is the 16 KiB of a TLS record or a frame of HTTP/2 at most."""
 
 
 class Answer(ResponseBody):
@@ -38,7 +38,8 @@ class Answer(ResponseBody):
         self._comparison = comparison
         self._heartbeat = heartbeat
         self._opened = comparison.open()
-        self._inbox: trio.MemoryReceiveChannel[Event]
+        self._inbox: Inbox
+        self._heads: dict[str, bytes] = {}
 
     async def __aenter__(self) -> Answer:
         self._inbox = await self._opened.__aenter__()
@@ -63,23 +64,48 @@ class Answer(ResponseBody):
         return self
 
     async def __anext__(self) -> bytes:
+        try:
+            return self._with_what_is_ready(self._inbox.batch_nowait())
+        except trio.WouldBlock:
+            pass
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
         # Only the receive stands in the scope: it is atomic, so no event is lost to a heartbeat.
         with trio.move_on_after(self._heartbeat):
             try:
-                event = await self._inbox.receive()
+                batch = await self._inbox.batch()
             except trio.EndOfChannel:
                 raise StopAsyncIteration from None
-            return self._with_what_is_ready(event)
+            return self._with_what_is_ready(batch)
         return PING
 
-    def _with_what_is_ready(self, event: Event) -> bytes:
-        """This event, and those that wait already, as one write."""
-        parts = [encode(event)]
-        size = len(parts[0])
+    def _with_what_is_ready(self, batch: Batch) -> bytes:
+        """This batch, and those that wait already, as one write."""
+        written = self._written(batch)
+        if len(written) >= FULL_WRITE:
+            return written
+        parts = [written]
+        size = len(written)
         while size < FULL_WRITE:
             try:
-                parts.append(encode(self._inbox.receive_nowait()))
+                parts.append(self._written(self._inbox.batch_nowait()))
             except (trio.WouldBlock, trio.EndOfChannel):
                 break
             size += len(parts[-1])
         return b"".join(parts)
+
+    def _written(self, batch: Batch) -> bytes:
+        return b"".join(
+            encode_alike(self._head_of(part.model), part.contents)
+            if isinstance(part, Chunks)
+            else encode(part)
+            for part in batch
+        )
+
+    def _head_of(self, model: str) -> bytes:
+        """What a block with a piece of this model's text begins with."""
+        head = self._heads.get(model)
+        if head is None:
+            block = encode(Chunk(model=model, content=""))
+            head = self._heads[model] = block[: block.rindex(b'""')]
+        return head

@@ -17,6 +17,7 @@ and returns when all of it is gone.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -31,18 +32,20 @@ from structlog.contextvars import bind_contextvars
 from service.account import Account, milliseconds
 from service.errors import ProviderError
 from service.events import (
-    Chunk,
+    Chunks,
     Complete,
     Done,
     ErrorChunk,
     ErrorCode,
-    Event,
+    Part,
     Reasoning,
     Start,
 )
+from service.fanin import Inbox, Outbox, open_fan_in
 from service.outcome import Outcome, summarise
 from service.patience import Patience, Watch
 from service.providers import Prompt, Provider
+from service.pulse import Pulse
 from service.question import Question
 
 __all__ = ["Comparison", "Entrant", "entrants_of"]
@@ -91,6 +94,7 @@ class End:
 class Comparison:
     """One question to several models; opened at most once.
 
+    `pulse` is the beat at which chunks are looked for under load; without one there is none.
     `on_done` hears every model's end, cancelled ones included; it must not block.
     """
 
@@ -100,19 +104,21 @@ class Comparison:
         entrants: Sequence[Entrant],
         patience: Patience,
         *,
+        pulse: Pulse | None = None,
         on_done: Callable[[Done], None] = lambda _: None,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.question = question
         self.entrants = tuple(entrants)
         self._patience = patience
+        self._pulse = pulse or Pulse(0)
         self._on_done = on_done
         self._watches: list[Watch] = []
         self._stopped: ErrorCode | None = None
         self._log = log.bind(comparison=self.id)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[trio.MemoryReceiveChannel[Event]]:
+    async def open(self) -> AsyncIterator[Inbox]:
         """Start every model, and hand out the channel of their events.
 
         The channel ends after `Complete`. Leaving the context earlier, or being cancelled in it,
@@ -120,9 +126,7 @@ class Comparison:
         remains.
         """
         outcome = Outcome(trio.current_time())
-        # One place less than there are models: with the one in the sender's hand that is every
-        # start, and they leave in one write. Behind them a model waits until its event is taken.
-        outbox, inbox = trio.open_memory_channel[Event](len(self.entrants) - 1)
+        outbox, inbox = open_fan_in(len(self.entrants))
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._conduct, outcome, outbox, name=f"comparison {self.id}")
@@ -141,12 +145,10 @@ class Comparison:
         for watch in self._watches:
             watch.stop(code)
 
-    async def _conduct(self, outcome: Outcome, outbox: trio.MemorySendChannel[Event]) -> None:
+    async def _conduct(self, outcome: Outcome, outbox: Outbox) -> None:
         with outbox:
-            *starts, last = map(_start, self.entrants)
-            for start in starts:
-                outbox.send_nowait(start)
-            await outbox.send(last)  # the reader is there: only now is anybody asked, and billed
+            # In one write; and only when the reader has taken them is anybody asked, and billed.
+            await outbox.send(*map(_start, self.entrants))
             async with trio.open_nursery() as models:
                 for entrant in self.entrants:
                     models.start_soon(
@@ -160,9 +162,7 @@ class Comparison:
             await outbox.send(Complete(metadata=metadata))
             outcome.word = "complete"
 
-    async def _run_model(
-        self, entrant: Entrant, outcome: Outcome, outbox: trio.MemorySendChannel[Event]
-    ) -> None:
+    async def _run_model(self, entrant: Entrant, outcome: Outcome, outbox: Outbox) -> None:
         # For whoever logs below: a child's context is its own.
         bind_contextvars(comparison=self.id, model=entrant.name)
         with outbox:
@@ -170,22 +170,21 @@ class Comparison:
             try:
                 end = await self._ask(entrant, account, outbox)
             except BaseException:
+                if not outbox.is_free:
+                    account.take_back()
                 self._ended(outcome, entrant, End(account.failed("cancelled")))
                 raise
             self._ended(outcome, entrant, end)
-            if end.words is not None:
-                await outbox.send(end.words)
-            await outbox.send(end.done)
+            words = () if end.words is None else (end.words,)
+            await outbox.send(*words, end.done)
 
-    async def _ask(
-        self, entrant: Entrant, account: Account, outbox: trio.MemorySendChannel[Event]
-    ) -> End:
+    async def _ask(self, entrant: Entrant, account: Account, outbox: Outbox) -> End:
         """One model's answer under its clocks, and how it ended."""
         watch = Watch(self._patience)
         self._watches.append(watch)
         if self._stopped is not None:
             watch.stop(self._stopped)
-        outlet = _Outlet(account, watch, outbox, self._log)
+        outlet = _Outlet(account, watch, outbox, self._pulse, self._log)
         try:
             with watch.whole, watch.silence:
                 ending = await entrant.provider.stream(entrant.prompt, outlet)
@@ -222,7 +221,7 @@ class Comparison:
         )
         self._on_done(done)
 
-    def _log_end(self, outcome: Outcome, inbox: trio.MemoryReceiveChannel[Event]) -> None:
+    def _log_end(self, outcome: Outcome, inbox: Inbox) -> None:
         failed = sum(done.error for done in outcome.dones)
         if outcome.word == "client_gone" and self._stopped is not None:
             outcome.word = self._stopped
@@ -233,7 +232,7 @@ class Comparison:
             failed=failed,
             chunks=sum(done.chunks for done in outcome.dones),
             wall_ms=milliseconds(trio.current_time() - outcome.started_at),
-            peak_buffer_used=inbox.statistics().peak_buffer_used,
+            peak_buffer_used=inbox.peak,
         )
 
 
@@ -244,13 +243,16 @@ class _Outlet:
         self,
         account: Account,
         watch: Watch,
-        outbox: trio.MemorySendChannel[Event],
+        outbox: Outbox,
+        pulse: Pulse,
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         self._account = account
         self._watch = watch
         self._outbox = outbox
+        self._pulse = pulse
         self._log = log
+        self._wrote_at = -math.inf
 
     def connected(self) -> None:
         self._watch.connected()
@@ -265,21 +267,33 @@ class _Outlet:
     def refused(self) -> None:
         self._watch.pause()
 
-    async def text(self, content: str) -> None:
+    def room(self) -> int:
+        return self._outbox.room()
+
+    async def text(self, *contents: str, more: bool = False) -> None:
         account = self._account
         account.first_token()
-        await self._send(Chunk(model=account.name, content=content))
-        account.text(content)
-        if account.chunks % PROGRESS_EVERY == 0:
+        account.text(contents)
+        if account.chunks % PROGRESS_EVERY < len(contents):
             self._log.debug("model writes", model=account.name, chunks=account.chunks)
+        await self._hand_on(Chunks(account.name, contents), len(contents), more)
 
-    async def reasoning(self, content: str) -> None:
-        await self._send(Reasoning(model=self._account.name, content=content))
+    async def reasoning(self, content: str, *, more: bool = False) -> None:
         self._account.reasoning(content)
+        await self._hand_on(Reasoning(model=self._account.name, content=content), 1, more)
 
-    async def _send(self, event: Event) -> None:
-        self._watch.pause()
-        await self._outbox.send(event)
+    async def _hand_on(self, part: Part, chunks: int, more: bool) -> None:
+        """Put it where the reader finds it, and return when the next may be looked for."""
+        outbox, pulse = self._outbox, self._pulse
+        outbox.put(part)
+        now = pulse.count(chunks)
+        pays = chunks > 1 or now - self._wrote_at < pulse.interval
+        self._wrote_at = now
+        if pulse.interval and pays and not more:
+            await pulse.wait()
+        if not outbox.is_free:
+            self._watch.pause()  # a slow reader is not the model's fault
+            await outbox.taken()
         self._watch.resume()
 
 

@@ -8,6 +8,7 @@ money is US dollars.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias, get_args
 
 from msgspec import UNSET, Struct, UnsetType
@@ -15,16 +16,19 @@ from msgspec import UNSET, Struct, UnsetType
 __all__ = [
     "ERROR_CODES",
     "Chunk",
+    "Chunks",
     "Complete",
     "Done",
     "ErrorChunk",
     "ErrorCode",
     "Event",
     "Metadata",
+    "Part",
     "Reasoning",
     "Start",
     "Timings",
     "Usage",
+    "as_written",
 ]
 
 ErrorCode: TypeAlias = Literal[
@@ -73,6 +77,13 @@ class Chunk(Struct, frozen=True, kw_only=True):
     model: str
     type: Literal["chunk"] = "chunk"
     content: str
+
+
+class Chunks(Struct, frozen=True):
+    """Pieces of one model's answer that came together; on the wire, a `Chunk` for each."""
+
+    model: str
+    contents: tuple[str, ...]
 
 
 class Reasoning(Struct, frozen=True, kw_only=True):
@@ -167,3 +178,15 @@ class Complete(Struct, frozen=True, kw_only=True):
 
 
 Event: TypeAlias = Start | Chunk | Reasoning | ErrorChunk | Done | Complete
+"""What a client is told."""
+Part: TypeAlias = Event | Chunks
+"""What a model, or whoever speaks of all of them, puts into the channel."""
+
+
+def as_written(part: Part) -> Iterator[Event]:
+    """The events that the wire has for it, one by one."""
+    if isinstance(part, Chunks):
+        for content in part.contents:
+            yield Chunk(model=part.model, content=content)
+    else:
+        yield part

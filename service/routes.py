@@ -147,7 +147,9 @@ async def _admitted(shared: Shared) -> Comparison:
         if done.error and done.code != "cancelled":
             shared.allowance.give_back(keys)
 
-    comparison = Comparison(question, entrants, shared.patience, on_done=on_done)
+    comparison = Comparison(
+        question, entrants, shared.patience, pulse=shared.pulse, on_done=on_done
+    )
     place.hold(comparison)
     return comparison
 

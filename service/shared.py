@@ -11,6 +11,7 @@ import trio
 from service.admission import Admission
 from service.allowance import Allowance
 from service.providers.roster import Roster, open_roster
+from service.pulse import Pulse
 from service.settings import Settings
 from service.tally import Tally
 
@@ -35,6 +36,7 @@ class Shared:
         self._serving = trio.CancelScope()
         self.settings = settings
         self.patience = settings.deadlines.patience()
+        self.pulse = Pulse(settings.stream.flush_ms / 1000)
         self.tally = Tally()
         self.allowance = Allowance(settings.limits.daily_model_responses)
         self.admission = Admission(settings.limits.max_comparisons)
@@ -56,6 +58,7 @@ class Shared:
                 trio.open_nursery() as nursery,
             ):
                 nursery.start_soon(self.roster.close_what_expires)
+                nursery.start_soon(self.pulse.beat, name="pulse")
                 task_status.started()
                 await trio.sleep_forever()
 

@@ -9,6 +9,7 @@ import trio
 from service.comparison import Comparison, Entrant
 from service.events import Event
 from service.patience import Patience
+from service.pulse import Pulse
 from service.question import Question, parse_question
 from service.testing import Script
 
@@ -19,18 +20,22 @@ def question(*models: str, text: str = "Why?") -> Question:
     return parse_question(body.encode(), max_models=100)
 
 
-def comparison(*scripts: Script, patience: Patience | None = None) -> Comparison:
+def comparison(
+    *scripts: Script, patience: Patience | None = None, pulse: Pulse | None = None
+) -> Comparison:
     """A comparison in which each script is one model of the same name."""
     asked = question(*(script.name for script in scripts))
     entrants = [
         Entrant(entry.name, script, asked.prompt_for(entry, script.name))
         for entry, script in zip(asked.entries, scripts, strict=True)
     ]
-    return Comparison(asked, entrants, patience or Patience())
+    return Comparison(asked, entrants, patience or Patience(), pulse=pulse)
 
 
-async def timeline(*scripts: Script, patience: Patience | None = None) -> list[tuple[float, Event]]:
+async def timeline(
+    *scripts: Script, patience: Patience | None = None, pulse: Pulse | None = None
+) -> list[tuple[float, Event]]:
     """Every event of a comparison with the seconds since its beginning."""
     began = trio.current_time()
-    async with comparison(*scripts, patience=patience).open() as inbox:
+    async with comparison(*scripts, patience=patience, pulse=pulse).open() as inbox:
         return [(trio.current_time() - began, event) async for event in inbox]

@@ -108,11 +108,14 @@ class Heard:
     def alive(self) -> None:
         self.signs += 1
 
-    async def text(self, content: str) -> None:
-        self.pieces.append(content)
+    def room(self) -> int:
+        return 16 * 1024
+
+    async def text(self, *contents: str, more: bool = False) -> None:
+        self.pieces += contents
         await trio.lowlevel.checkpoint()
 
-    async def reasoning(self, content: str) -> None:
+    async def reasoning(self, content: str, *, more: bool = False) -> None:
         self.thoughts.append(content)
         await trio.lowlevel.checkpoint()
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.events import Chunk
-from service.eventstream import PING, Decoder, FrameTooLarge, ServerSentEvent, encode
+from service.eventstream import PING, Decoder, FrameTooLarge, ServerSentEvent, encode, encode_alike
 
 MIB = 1024 * 1024
 BOM = b"\xef\xbb\xbf"
@@ -528,6 +528,75 @@ def test_what_is_written_is_read_back_by_both_kinds_of_client(text: str, cuts: l
     [event] = read(Decoder(), cut(body, cuts)).events
     assert event.event == "message"
     assert [json.loads(event.data)] == legacy_client(body) == [{"content": text}]
+
+
+HEAD = b'data: {"model":"a","type":"chunk","content":'
+QUOTED = ["", ",", '"', '","', "\\", '\\"', ',"', '",']
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.text() | st.sampled_from([*AWKWARD, ",", '","', '"', "\\", '\\"', ""]), min_size=1)
+)
+def test_blocks_that_differ_in_their_text_alone_are_those_that_are_written_one_by_one(
+    texts: list[str],
+) -> None:
+    one_by_one = b"".join(encode(Chunk(model="a", content=text)) for text in texts)
+    assert encode_alike(HEAD, texts) == one_by_one
+
+
+# --- many events at once -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "lines", "rest"),
+    [
+        (b"data: 1\n\n", b"1", b""),
+        (b"data: 1\n\ndata: 2\n\n", b"1\n2", b""),
+        (b"data: 1\n\ndata: 2\n\nda", b"1\n2", b"da"),
+        (b"data: 1\n\n: ping\n\ndata: 2", b"1\n\n: ping", b"data: 2"),
+    ],
+)
+def test_plain_events_can_be_had_as_lines(data: bytes, lines: bytes, rest: bytes) -> None:
+    assert Decoder().plain(data) == (lines, rest)
+
+
+@pytest.mark.parametrize(
+    ("before", "data"),
+    [
+        (b"", b"data: 1\n"),
+        (b"", b"data: 1\r\n\r\n"),
+        (b"", b"data: 1\r\n\n"),
+        (b"", b"id: 1\ndata: 1\n\n"),
+        (b"", b": ping\n\ndata: 1\n\n"),
+        (b"", BOM + b"data: 1\n\n"),
+        (BOM[:1], BOM[1:] + b"data: 1\n\n"),
+        (b"data: 0\n", b"data: 1\n\n"),
+        (b"event: x\n", b"data: 1\n\n"),
+        (b"data: 0\r", b"\n\ndata: 1\n\n"),
+        (b"id", b"data: 1\n\n"),
+    ],
+)
+def test_what_is_not_that_plain_is_left_to_the_other_reading(before: bytes, data: bytes) -> None:
+    decoder = Decoder()
+    assert list(decoder.feed(before)) == []
+    assert decoder.plain(data) is None
+
+
+def test_a_line_that_a_read_has_cut_is_joined_and_passed_over_once() -> None:
+    decoder = Decoder()
+    assert list(decoder.feed(b"data: on")) == []
+    assert decoder.plain(b"e\n\ndata: two\n\ndata: th") == (b"one\ntwo", b"data: th")
+    decoder.skip()
+    assert list(decoder.feed(b"data: th")) == []
+    assert [event.data for event in decoder.feed(b"ree\n\n")] == ["three"]
+
+
+def test_a_line_beyond_the_limit_is_never_plain() -> None:
+    decoder = Decoder(max_line_bytes=10)
+    assert decoder.plain(b"data: 12345678901\n\n") is None
+    with pytest.raises(FrameTooLarge):
+        list(decoder.feed(b"data: 12345678901\n\n"))
 
 
 @pytest.mark.parametrize("reader", [legacy_client, lambda body: list(Decoder().feed(body))])

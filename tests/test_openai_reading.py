@@ -46,10 +46,10 @@ def read(pieces: Iterable[bytes]) -> Outcome:
     try:
         for piece in pieces:
             for delta in reading.feed(piece):
-                text += delta.text
+                text += "".join(delta.texts)
                 reasoning += delta.reasoning
         for delta in reading.flush():
-            text += delta.text
+            text += "".join(delta.texts)
             reasoning += delta.reasoning
         return Outcome(text, reasoning, reading.ending())
     except ProviderError as error:
@@ -62,7 +62,7 @@ def read_whole(body: bytes) -> Outcome:
     text = reasoning = ""
     try:
         for delta in reading.whole(body):
-            text += delta.text
+            text += "".join(delta.texts)
             reasoning += delta.reasoning
         return Outcome(text, reasoning, reading.ending())
     except ProviderError as error:
@@ -288,7 +288,7 @@ def test_the_answer_is_whole(stream: bytes, expected: Outcome) -> None:
 
 def test_V03_reads_after_the_marker_are_ignored() -> None:
     reading = ChatReading()
-    assert [delta.text for delta in reading.feed(chunk("a") + DONE)] == ["a"]
+    assert [delta.texts for delta in reading.feed(chunk("a") + DONE)] == [("a",)]
     assert list(reading.feed(chunk("b") + failing("late"))) == []
     assert list(reading.flush()) == []
     assert reading.ending() == Ending(finish_reason=None)

@@ -17,6 +17,7 @@ from service.cli.lines import Lines
 from service.cli.panels import draw, draw_whole
 from service.cli.streams import Output
 from service.events import Done, Event
+from service.fanin import Inbox
 
 __all__ = ["relay_events", "relay_lines", "watch"]
 
@@ -24,8 +25,6 @@ FRAME_SECONDS = 0.1
 """Between two drawings; a terminal that shows ten a second looks alive, and eyes follow no more."""
 FAREWELL_SECONDS = 1.0
 """For the terminal to take back its cursor when we have been told to stop."""
-
-Inbox = trio.MemoryReceiveChannel[Event]
 
 
 async def relay_events(inbox: Inbox, output: Output) -> int:

@@ -61,11 +61,18 @@ class Sink(Protocol):
     def alive(self) -> None:
         """Something arrived that is no token, such as a comment."""
 
-    async def text(self, content: str) -> None:
-        """Hand on a piece of the answer; blocks while the client does not read."""
+    def room(self) -> int:
+        """Bytes that may be taken from the provider in the next read."""
 
-    async def reasoning(self, content: str) -> None:
-        """Hand on a piece of the thinking; blocks while the client does not read."""
+    async def text(self, *contents: str, more: bool = False) -> None:
+        """Hand on pieces of the answer that came together; returns when more may be read.
+
+        That may be a moment later under load (`service.pulse`), and is not before the client has
+        taken them. `more` says that the next are there already, and need not be waited for.
+        """
+
+    async def reasoning(self, content: str, *, more: bool = False) -> None:
+        """Hand on a piece of the thinking; the same holds."""
 
 
 class Provider(Protocol):

@@ -6,7 +6,7 @@ I/O between the two, and decides by status and media type what the bytes are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -47,9 +47,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of text that an answer grew by."""
+    """What an answer grew by: pieces of its text that came together, or a piece of reasoning."""
 
-    text: str = ""
+    texts: tuple[str, ...] = ()
     reasoning: str = ""
 
 
@@ -135,6 +135,7 @@ class HTTPProvider:
                 headers=request.headers,
                 body=request.body,
                 on_connected=sink.connected,
+                room=sink.room,
             ) as reply:
                 sink.first_byte()
                 ending = await self._read(reply, sink)
@@ -187,9 +188,14 @@ class HTTPProvider:
         try:
             async with reply.chunks() as chunks:
                 async for chunk in chunks:
-                    sink.alive()
-                    for delta in reading.feed(chunk):
-                        await _hand_on(delta, sink)
+                    silent = True
+                    for delta in together(reading.feed(chunk)):
+                        silent = False
+                        # One that has said why it stopped is not kept waiting for its end.
+                        more = reply.has_more or reading.finished
+                        await _hand_on(delta, sink, more=more)
+                    if silent:
+                        sink.alive()
                     if reading.marked_done:
                         with trio.move_on_after(AFTER_THE_MARKER_SECONDS):
                             await anext(chunks, None)
@@ -200,7 +206,7 @@ class HTTPProvider:
             if error.code != "upstream_disconnected":
                 raise
             broken = error
-        for delta in reading.flush():
+        for delta in together(reading.flush()):
             await _hand_on(delta, sink)
         # With a finish reason, what is missing is at most the accounting behind a whole answer.
         if broken is not None and not reading.finished:
@@ -214,7 +220,7 @@ class HTTPProvider:
                 "frame_too_large", "The provider sent an answer larger than the service takes."
             )
         log.debug("answer came whole, not as a stream", provider=self.name, streamed=False)
-        for delta in reading.whole(body):
+        for delta in together(reading.whole(body)):
             await _hand_on(delta, sink)
 
     async def _refusal(self, reply: Reply) -> ProviderError:
@@ -232,6 +238,26 @@ class HTTPProvider:
         )
 
 
+def together(deltas: Iterable[Delta]) -> Iterator[Delta]:
+    """The same pieces, texts behind one another as one; those before a fault come before it."""
+    texts: list[str] = []
+    fault: ProviderError | None = None
+    try:
+        for delta in deltas:
+            if delta.reasoning:
+                if texts:
+                    yield Delta(texts=tuple(texts))
+                    texts = []
+                yield Delta(reasoning=delta.reasoning)
+            texts += delta.texts
+    except ProviderError as error:
+        fault = error
+    if texts:
+        yield Delta(texts=tuple(texts))
+    if fault is not None:
+        raise fault
+
+
 async def _beginning(reply: Reply) -> bytes:
     """What can be had of a body that is read for one sentence; its breaking off is no news."""
     body = b""
@@ -244,8 +270,8 @@ async def _beginning(reply: Reply) -> bytes:
     return body[:ERROR_BODY_BYTES]
 
 
-async def _hand_on(delta: Delta, sink: Sink) -> None:
+async def _hand_on(delta: Delta, sink: Sink, *, more: bool = True) -> None:
     if delta.reasoning:
-        await sink.reasoning(delta.reasoning)
-    if delta.text:
-        await sink.text(delta.text)
+        await sink.reasoning(delta.reasoning, more=more or bool(delta.texts))
+    if delta.texts:
+        await sink.text(*delta.texts, more=more)

@@ -27,6 +27,7 @@ from service.providers import Ending, Prompt
 from service.providers.call import Delta, Request
 from service.providers.faults import classify, mapping, refusal
 from service.providers.loose_json import loads
+from service.providers.plain_chunks import plain_texts
 
 __all__ = ["ChatCompletions", "ChatReading", "Flavour"]
 
@@ -125,6 +126,16 @@ class ChatReading:
         """The pieces in these bytes; what comes after the marker is ignored."""
         if self.marked_done:
             return
+        if (plain := self._decoder.plain(data)) is not None:
+            lines, rest = plain
+            texts = plain_texts(lines)
+            if texts is not None:
+                self._decoder.skip()
+                data = rest
+                self._heard = True
+                if texts:
+                    self._wrote = True
+                    yield Delta(texts=texts)
         try:
             for event in self._decoder.feed(data):
                 yield from self._event(event)
@@ -212,7 +223,7 @@ class ChatReading:
         self._refusal = (self._refusal + _text(delta, "refusal"))[:LONGEST_REFUSAL]
         self._wrote = self._wrote or bool(text)
         if reasoning or text:
-            yield Delta(text=text, reasoning=reasoning)
+            yield Delta(texts=(text,) if text else (), reasoning=reasoning)
         finish_reason = choice.get("finish_reason")
         if isinstance(finish_reason, str) and finish_reason:
             self._finish_reason = finish_reason

@@ -96,12 +96,13 @@ class Client:
         headers: Mapping[str, str],
         body: bytes,
         on_connected: Callable[[], None],
-        read_bytes: int = READ_BYTES,
+        room: Callable[[], int] = lambda: READ_BYTES,
     ) -> AsyncIterator[Reply]:
         """Send a request and hand out its reply as soon as the headers are there.
 
         `on_connected` is called when the connection is there and the request begins to leave.
-        At most `read_bytes` are taken from it at once (with httpx's transport: 64 KiB).
+        Before each read `room` is asked how many bytes may be taken (httpx's transport does not
+        ask, and takes up to 64 KiB).
         Leaving the context before the body has ended closes the connection at once, as does
         being cancelled. Raises `ProviderError` for every fault on the way, also for one that
         the body's reader meets inside the context.
@@ -116,7 +117,7 @@ class Client:
                     *((name.encode(), value.encode()) for name, value in headers.items()),
                 ],
                 content=body,
-                extensions={"on_connected": on_connected, "read_bytes": read_bytes},
+                extensions={"on_connected": on_connected, "room": room},
             )
             response = await self._transport.handle_async_request(request)
             try:

@@ -35,7 +35,7 @@ KEPT_CONNECTIONS = 512
 """Idle connections of one provider: some fifty comparisons of nine models between two questions,
 and half of the descriptors that a process has as a rule."""
 READ_BYTES = 16 * 1024
-"""Taken in one read, unless the request says less: the most that a TLS record holds."""
+"""Taken in one read at most: what a TLS record holds."""
 HEAD_READ_BYTES = 4 * 1024
 """For a head, which the first piece of the body may follow."""
 
@@ -48,8 +48,8 @@ class StreamTransport(httpx.AsyncBaseTransport):
     """Sends requests over connections that are never lost to a cancellation.
 
     Of a request's extensions it knows `on_connected`, which is called when the request begins to
-    leave, and `read_bytes`, the most to be taken in one read. A response's extension `body`
-    is its `Body`.
+    leave, and `room`, which is asked before each read how many bytes may be taken. A response's
+    extension `body` is its `Body`.
     """
 
     def __init__(self, verify: ssl.SSLContext) -> None:
@@ -71,7 +71,7 @@ class StreamTransport(httpx.AsyncBaseTransport):
             connection,
             Response(has_body=request.method != "HEAD"),
             lambda: self._keep(origin, connection),
-            request.extensions.get("read_bytes", READ_BYTES),
+            request.extensions.get("room", lambda: READ_BYTES),
         )
         try:
             on_connected: Callable[[], None] | None = request.extensions.get("on_connected")
@@ -151,12 +151,12 @@ class Body(httpx.AsyncByteStream):
         connection: Connection,
         response: Response,
         give_back: Callable[[], None],
-        read_bytes: int,
+        room: Callable[[], int],
     ) -> None:
         self._connection: Connection | None = connection
         self._response = response
         self._give_back = give_back
-        self._read_bytes = read_bytes
+        self._room = room
         self._first = b""
         self.more = False
         """Whether the last read was a full one: more is there already, or as good as."""
@@ -173,9 +173,8 @@ class Body(httpx.AsyncByteStream):
 
     async def read_head(self) -> None:
         """Read up to the end of the head."""
-        most = min(HEAD_READ_BYTES, self._read_bytes)
         while not self._response.has_head:
-            data = await self._read(most)
+            data = await self._read(HEAD_READ_BYTES)
             if not data:
                 self._response.end()
             self._first = self._response.feed(data)
@@ -192,7 +191,7 @@ class Body(httpx.AsyncByteStream):
         try:
             response.raise_fault()
             while not response.is_whole:
-                data = await self._read(self._read_bytes)
+                data = await self._read(READ_BYTES)
                 if not data:
                     response.end()
                 elif body := response.feed(data):
@@ -219,6 +218,7 @@ class Body(httpx.AsyncByteStream):
     async def _read(self, most: int) -> bytes:
         if self._connection is None:
             raise httpx.StreamClosed
+        most = min(most, self._room())
         data = await self._connection.receive(most)
         self.more = len(data) == most
         return data

@@ -63,13 +63,14 @@ def fail_in_parse() -> None:
 
 def fail_in_fan_in() -> None:
     outlet = service.comparison._Outlet
-    guilty = lambda self, _: self._account.name == BAD  # noqa: E731
+    guilty = lambda self, *_, **__: self._account.name == BAD  # noqa: E731
     outlet.text = raising_if(guilty, outlet.text)  # type: ignore[method-assign]
 
 
 def fail_in_encode() -> None:
-    guilty = lambda event: getattr(event, "content", "") == "poison"  # noqa: E731
-    vars(service.answer)["encode"] = raising_if(guilty, vars(service.answer)["encode"])
+    guilty = lambda _, texts: "poison" in texts  # noqa: E731
+    answer = vars(service.answer)
+    answer["encode_alike"] = raising_if(guilty, answer["encode_alike"])
 
 
 def fail_in_log() -> None:

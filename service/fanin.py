@@ -1,0 +1,183 @@
+"""Many models' events in one channel: in order, fairly, and no more of them than is bounded.
+
+A memory channel by itself lets whoever writes fastest fill it. Here each model has one place in it:
+what it puts there must have been taken before it may put more. So the channel holds at most one
+batch of each model, first come, first served, and that is taking turns: behind a model that floods
+another waits for one batch of it, never for two.
+
+    model a  ── Outbox.put ──┐
+    model b  ── Outbox.put ──┼──►  memory channel, a place each  ──►  Inbox.batch  ──►  the reader
+    model c  ── Outbox.put ──┘                                            │
+       ▲                                                                  │
+       └──────────────────── Outbox.taken  ◄──────────────────────────────┘
+
+How much a model may take from its provider at once is bounded in bytes (`Outbox.room`): all of
+them together have `HELD_BYTES`, of which half is shared out, and half goes to whoever comes first.
+A reader that keeps up leaves nearly all of it free, and every read is a large one; behind one that
+stalls there is no more than that.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TypeAlias
+
+import trio
+
+from service.events import Chunks, Event, Part, as_written
+
+__all__ = ["Batch", "Inbox", "Outbox", "open_fan_in"]
+
+HELD_BYTES = 32 * 1024
+"""What one comparison holds of its models' events. With the write that is in the reader's hand and
+what HTTP/2 buffers it stays below 64 KiB for a client that does not read."""
+READ_BYTES = 16 * 1024
+"""Most that is taken from a provider at once; a larger read costs no less per byte."""
+EVENT_BYTES = 64
+"""What an event has around its text: its framing, its type, a model's name of usual length."""
+
+Batch: TypeAlias = tuple[Part, ...]
+"""What one model says at once; it goes together."""
+
+
+def open_fan_in(models: int) -> tuple[Outbox, Inbox]:
+    """A channel for so many models: one end to clone for each of them, and the reader's end."""
+    # One place for each model, and one for whoever says what is said about all of them.
+    outbox, inbox = trio.open_memory_channel[tuple[Outbox, Batch]](models + 1)
+    held = _Held(models)
+    return Outbox(outbox, held), Inbox(inbox)
+
+
+@dataclass(slots=True)
+class _Held:
+    """What is in all the places of one channel."""
+
+    models: int
+    size: int = 0
+    share: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.share = HELD_BYTES // 2 // self.models
+
+    def room(self) -> int:
+        """What is free and nobody else is sure of; at least one share."""
+        free = HELD_BYTES - self.size - (self.models - 1) * self.share
+        return min(READ_BYTES, max(self.share, free))
+
+
+class Outbox:
+    """One model's end of the channel, and its place in it; closed by leaving it."""
+
+    def __init__(self, channel: trio.MemorySendChannel[tuple[Outbox, Batch]], held: _Held) -> None:
+        self._channel = channel
+        self._held = held
+        self._size = 0
+        self._taken: trio.Event | None = None
+        self.is_free = True
+        """Whether what was put last has been taken."""
+
+    def clone(self) -> Outbox:
+        """Another end with a place of its own."""
+        return Outbox(self._channel.clone(), self._held)
+
+    def room(self) -> int:
+        """Bytes of its provider's stream that a model may take at once."""
+        return self._held.room()
+
+    def put(self, *parts: Part) -> None:
+        """Put a batch into the free place; never waits. The reader learns of it at once."""
+        if not self.is_free:
+            raise RuntimeError("the last batch has not been taken")
+        self._channel.send_nowait((self, parts))
+        self.is_free = False
+        self._size = sum(map(_size_of, parts))
+        self._held.size += self._size
+
+    async def taken(self) -> None:
+        """Wait until what was put last has been taken; returns at once if it has."""
+        if not self.is_free:
+            self._taken = trio.Event()
+            await self._taken.wait()
+
+    async def send(self, *parts: Part) -> None:
+        """Put a batch when the place is free, and wait until it has been taken."""
+        await self.taken()
+        self.put(*parts)
+        await self.taken()
+
+    def _free(self) -> None:
+        self.is_free = True
+        self._held.size -= self._size
+        if self._taken is not None:
+            self._taken.set()
+            self._taken = None
+
+    def __enter__(self) -> Outbox:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._channel.close()
+
+
+class Inbox:
+    """The reader's end: batch by batch, or event by event as the wire has them."""
+
+    def __init__(self, channel: trio.MemoryReceiveChannel[tuple[Outbox, Batch]]) -> None:
+        self._channel = channel
+        self._rest: deque[Event] = deque()
+
+    async def batch(self) -> Batch:
+        """The next batch. Raises `trio.EndOfChannel` behind the last; cancelled, it loses none."""
+        outbox, batch = await self._channel.receive()
+        outbox._free()
+        return batch
+
+    def batch_nowait(self) -> Batch:
+        """The next batch if it is there. Raises `trio.WouldBlock`, `trio.EndOfChannel`."""
+        outbox, batch = self._channel.receive_nowait()
+        outbox._free()
+        return batch
+
+    async def receive(self) -> Event:
+        """The next event. Raises `trio.EndOfChannel` behind the last."""
+        while not self._rest:
+            self._keep(await self.batch())
+        return self._rest.popleft()
+
+    def receive_nowait(self) -> Event:
+        """The next event if it is there. Raises `trio.WouldBlock`, `trio.EndOfChannel`."""
+        while not self._rest:
+            self._keep(self.batch_nowait())
+        return self._rest.popleft()
+
+    @property
+    def peak(self) -> int:
+        """The most batches that waited at once."""
+        return int(self._channel.statistics().peak_buffer_used)
+
+    def _keep(self, batch: Batch) -> None:
+        for part in batch:
+            self._rest.extend(as_written(part))
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+
+def _size_of(part: Part) -> int:
+    if isinstance(part, Chunks):
+        return sum(map(len, part.contents)) + EVENT_BYTES * len(part.contents)
+    return EVENT_BYTES

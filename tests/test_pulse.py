@@ -1,0 +1,182 @@
+"""When chunks are looked for: at once when idle, at a shared beat under load."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from service.events import Chunk, Done
+from service.providers import Ending, Prompt, Sink
+from service.pulse import BUSY, QUIET, WINDOW_SECONDS, Pulse
+from service.testing import Script
+from tests.asking import timeline
+
+
+@asynccontextmanager
+async def beating(most: float = 0.05) -> AsyncIterator[Pulse]:
+    """A pulse with the task that makes it beat."""
+    pulse = Pulse(most)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pulse.beat)
+        await trio.testing.wait_all_tasks_blocked()
+        yield pulse
+        nursery.cancel_scope.cancel("the test is over")
+
+
+async def load(pulse: Pulse, per_second: float) -> None:
+    """Tell it of so many chunks, for as long as it takes to notice."""
+    pulse.count(0)
+    for _ in range(2):
+        await trio.sleep(WINDOW_SECONDS)
+        pulse.count(round(per_second * WINDOW_SECONDS))
+
+
+@pytest.mark.parametrize(
+    ("per_second", "share"),
+    [
+        (0, 0),
+        (QUIET, 0),
+        ((QUIET + BUSY) / 2, 0.5),
+        (BUSY, 1),
+        (10 * BUSY, 1),
+    ],
+)
+async def test_the_beat_grows_with_the_chunks_per_second_and_never_beyond_its_bound(
+    autojump_clock: MockClock, per_second: float, share: float
+) -> None:
+    async with beating(0.05) as pulse:
+        await load(pulse, per_second)
+        assert pulse.interval == pytest.approx(0.05 * share)
+
+
+async def test_nobody_waits_when_it_is_quiet(autojump_clock: MockClock) -> None:
+    async with beating() as pulse:
+        await load(pulse, QUIET)
+        began = trio.current_time()
+        await pulse.wait()
+        assert trio.current_time() == began
+
+
+async def test_all_that_wait_go_on_at_one_beat(autojump_clock: MockClock) -> None:
+    woken: list[float] = []
+
+    async def wait(pulse: Pulse, after: float) -> None:
+        await trio.sleep(after)
+        await pulse.wait()
+        woken.append(trio.current_time())
+
+    async with beating(0.05) as pulse:
+        await load(pulse, BUSY)
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for after in (0, 0.01, 0.04):
+                nursery.start_soon(wait, pulse, after)
+        assert woken == [pytest.approx(began + 0.05)] * 3
+
+
+async def test_load_that_is_over_is_forgotten(autojump_clock: MockClock) -> None:
+    async with beating() as pulse:
+        await load(pulse, BUSY)
+        assert pulse.interval
+        await trio.sleep(10)
+        pulse.count(1)
+        assert pulse.interval == 0
+
+
+async def test_without_a_task_that_beats_nobody_waits(autojump_clock: MockClock) -> None:
+    pulse = Pulse(0.05)
+    await load(pulse, BUSY)
+    await pulse.wait()
+    assert pulse.interval == 0
+
+
+async def test_who_waits_when_the_beat_ends_goes_on(autojump_clock: MockClock) -> None:
+    pulse = Pulse(0.05)
+    async with trio.open_nursery() as beats, trio.open_nursery() as waits:
+        beats.start_soon(pulse.beat)
+        await trio.testing.wait_all_tasks_blocked()
+        await load(pulse, BUSY)
+        waits.start_soon(pulse.wait)
+        await trio.sleep(0.01)
+        beats.cancel_scope.cancel("the service ends")
+
+
+# --- in a comparison ----------------------------------------------------------------------------
+
+
+class Reads(Script):
+    """A provider of which a read finds what has come since the last one: a piece every 10 ms."""
+
+    def __init__(self, name: str, *, pieces: int, more: bool = False) -> None:
+        super().__init__(name)
+        self._pieces = pieces
+        self._more = more
+        self.read_at: list[float] = []
+
+    async def stream(self, prompt: Prompt, sink: Sink) -> Ending:
+        sink.connected()
+        began, read = trio.current_time(), 0
+        while read < self._pieces:
+            await trio.sleep_until(began + (read + 1) * 0.01)
+            self.read_at.append(trio.current_time())
+            ready = min(self._pieces, round((trio.current_time() - began) * 100))
+            await sink.text(*map(str, range(read, ready)), more=self._more)
+            read = ready
+        return Ending(finish_reason="stop")
+
+
+class Busy(Pulse):
+    """A pulse of a process that has much to do, whatever this comparison brings."""
+
+    def count(self, chunks: int) -> float:
+        self.interval = 0.05
+        return trio.current_time()
+
+
+@asynccontextmanager
+async def busy() -> AsyncIterator[Pulse]:
+    pulse = Busy(0.05)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pulse.beat)
+        yield pulse
+        nursery.cancel_scope.cancel("the test is over")
+
+
+async def test_under_load_what_came_between_two_beats_is_found_together_and_none_is_lost(
+    autojump_clock: MockClock,
+) -> None:
+    script = Reads("a", pieces=20)
+    async with busy() as pulse:
+        events = await timeline(script, pulse=pulse)
+    texts = [event.content for _, event in events if isinstance(event, Chunk)]
+    assert texts == [str(n) for n in range(20)]
+    assert len(script.read_at) == 6  # the first alone, one that shows its pace, then by beats
+
+
+async def test_a_first_token_does_not_wait_for_a_beat(autojump_clock: MockClock) -> None:
+    async with busy() as pulse:
+        events = await timeline(Reads("a", pieces=20), pulse=pulse)
+    first = next(at for at, event in events if isinstance(event, Chunk))
+    assert first == pytest.approx(0.01)
+
+
+async def test_what_is_there_already_does_not_wait_for_a_beat(autojump_clock: MockClock) -> None:
+    script = Reads("a", pieces=20, more=True)
+    async with busy() as pulse:
+        events = await timeline(script, pulse=pulse)
+    assert len(script.read_at) == 20
+    [(at, _)] = [(at, event) for at, event in events if isinstance(event, Done)]
+    assert at == pytest.approx(0.2)
+
+
+async def test_who_writes_more_slowly_than_the_beat_does_not_wait_for_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with busy() as pulse:
+        events = await timeline(Script("a", *((0.1, "x"),) * 5), pulse=pulse)
+    times = [at for at, event in events if isinstance(event, Chunk)]
+    assert times == [pytest.approx((n + 1) / 10) for n in range(5)]
