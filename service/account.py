@@ -49,13 +49,10 @@ class Account:
         if self._first_byte_ms is None:
             self._first_byte_ms = self._elapsed_ms()
 
-    def first_token(self) -> None:
-        """A piece of the answer is there, and waits for the client."""
+    def text(self, contents: tuple[str, ...]) -> None:
+        """Pieces of the answer are there, and are handed on together."""
         if self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
-
-    def text(self, contents: tuple[str, ...]) -> None:
-        """Pieces of the answer are handed on together."""
         size = sum(map(len, contents))
         self._last = (len(contents), size, 0)
         self.chunks += len(contents)

@@ -37,7 +37,6 @@ from service.events import (
     Done,
     ErrorChunk,
     ErrorCode,
-    Part,
     Reasoning,
     Start,
 )
@@ -253,6 +252,7 @@ class _Outlet:
         self._pulse = pulse
         self._log = log
         self._wrote_at = -math.inf
+        self.room = outbox.room
 
     def connected(self) -> None:
         self._watch.connected()
@@ -267,25 +267,21 @@ class _Outlet:
     def refused(self) -> None:
         self._watch.pause()
 
-    def room(self) -> int:
-        return self._outbox.room()
-
     async def text(self, *contents: str, more: bool = False) -> None:
-        account = self._account
-        account.first_token()
-        account.text(contents)
-        if account.chunks % PROGRESS_EVERY < len(contents):
-            self._log.debug("model writes", model=account.name, chunks=account.chunks)
-        await self._hand_on(Chunks(account.name, contents), len(contents), more)
+        self._account.text(contents)
+        if self._account.chunks % PROGRESS_EVERY < len(contents):
+            self._log.debug("model writes", model=self._account.name, chunks=self._account.chunks)
+        self._outbox.put(Chunks(self._account.name, contents))
+        await self._until_more_may_come(len(contents), more)
 
     async def reasoning(self, content: str, *, more: bool = False) -> None:
         self._account.reasoning(content)
-        await self._hand_on(Reasoning(model=self._account.name, content=content), 1, more)
+        self._outbox.put(Reasoning(model=self._account.name, content=content))
+        await self._until_more_may_come(1, more)
 
-    async def _hand_on(self, part: Part, chunks: int, more: bool) -> None:
-        """Put it where the reader finds it, and return when the next may be looked for."""
+    async def _until_more_may_come(self, chunks: int, more: bool) -> None:
+        """Return when the next may be looked for."""
         outbox, pulse = self._outbox, self._pulse
-        outbox.put(part)
         now = pulse.count(chunks)
         pays = chunks > 1 or now - self._wrote_at < pulse.interval
         self._wrote_at = now

@@ -113,29 +113,37 @@ class Decoder:
                     self._bytes_spent = self._lines_spent = 0
                     yield event
 
-    def plain(self, data: bytes) -> tuple[bytes, bytes] | None:
+    def plain(self, data: bytes, *, leaving: int = 0) -> tuple[bytes, bytes] | None:
         """The lines of data in the events that `data` makes whole, if each is one `data: ` line.
 
         That is how providers write, and it can be had without looking at every line: as bytes, an
-        LF between each two, and behind them what is left for `feed`. None: `feed` must be asked.
-        Nothing has been read yet; `skip` does that. Where the text between two LFs is not one
-        JSON value, it was not so plain after all, and `feed` must be asked as well.
+        LF between each two; and behind them what is left, the last `leaving` events of it
+        included. None: `feed` must be asked. Nothing has been read yet; `skip` does that.
         """
         end = data.rfind(b"\n\n")
+        for _ in range(leaving):
+            end = data.rfind(b"\n\n", 0, end) if end > 0 else end
         within = self._head or self._after_cr or self._data or self._event
         if end < 0 or within or self._refusal or b"\r" in data:
             return None
         if self._line:
             end += len(self._line)
             data = bytes(self._line) + data
+        rest = data[end + 2 :]
         if end > self._max_line_bytes or not data.startswith(b"data: "):
             return None
-        return data[6:end].replace(b"\n\ndata: ", b"\n"), data[end + 2 :]
+        lines = data[6:end].replace(b"\n\ndata: ", b"\n")
+        # Every LF that is left must stand for eight bytes of which seven are gone.
+        if 7 * lines.count(b"\n") != end - 6 - len(lines) or (b"\n" in rest and not leaving):
+            return None
+        return lines, rest
 
-    def skip(self) -> None:
-        """Pass over the events that `plain` gave the lines of."""
+    def skip(self, rest: bytes) -> None:
+        """Pass over the events that `plain` gave the lines of, and over the `rest`, which has no
+        line's end in it.
+        """
         self._head = None
-        self._line = bytearray()
+        self._line = bytearray(rest)
         self._bytes_spent = self._lines_spent = 0
 
     def end(self) -> ServerSentEvent | None:

@@ -58,14 +58,19 @@ class _Held:
     models: int
     size: int = 0
     share: int = field(init=False)
+    most: int = field(init=False)
+    """What is there for whoever comes first, the shares of the others left out."""
 
     def __post_init__(self) -> None:
         self.share = HELD_BYTES // 2 // self.models
+        self.most = HELD_BYTES - (self.models - 1) * self.share
 
     def room(self) -> int:
         """What is free and nobody else is sure of; at least one share."""
-        free = HELD_BYTES - self.size - (self.models - 1) * self.share
-        return min(READ_BYTES, max(self.share, free))
+        free = self.most - self.size
+        if free >= READ_BYTES:
+            return READ_BYTES
+        return free if free > self.share else self.share
 
 
 class Outbox:
@@ -74,6 +79,8 @@ class Outbox:
     def __init__(self, channel: trio.MemorySendChannel[tuple[Outbox, Batch]], held: _Held) -> None:
         self._channel = channel
         self._held = held
+        self.room = held.room
+        """How many bytes of its provider's stream a model may take in its next read."""
         self._size = 0
         self._taken: trio.Event | None = None
         self.is_free = True
@@ -82,10 +89,6 @@ class Outbox:
     def clone(self) -> Outbox:
         """Another end with a place of its own."""
         return Outbox(self._channel.clone(), self._held)
-
-    def room(self) -> int:
-        """Bytes of its provider's stream that a model may take at once."""
-        return self._held.room()
 
     def put(self, *parts: Part) -> None:
         """Put a batch into the free place; never waits. The reader learns of it at once."""

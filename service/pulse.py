@@ -70,9 +70,12 @@ class Pulse:
         """Beat for as long as somebody waits; runs until it is cancelled."""
         self._beats = True
         try:
+            last = -math.inf
             while True:
                 await self._wanted.wait()
-                await trio.sleep(self.interval)
+                # From beat to beat: what those do that it wakes takes time as well.
+                last = max(last + self.interval, trio.current_time())
+                await trio.sleep_until(last)
                 self._wanted = trio.Event()
                 self._waiting.unpark_all()
         finally:

@@ -554,7 +554,6 @@ def test_blocks_that_differ_in_their_text_alone_are_those_that_are_written_one_b
         (b"data: 1\n\n", b"1", b""),
         (b"data: 1\n\ndata: 2\n\n", b"1\n2", b""),
         (b"data: 1\n\ndata: 2\n\nda", b"1\n2", b"da"),
-        (b"data: 1\n\n: ping\n\ndata: 2", b"1\n\n: ping", b"data: 2"),
     ],
 )
 def test_plain_events_can_be_had_as_lines(data: bytes, lines: bytes, rest: bytes) -> None:
@@ -569,6 +568,10 @@ def test_plain_events_can_be_had_as_lines(data: bytes, lines: bytes, rest: bytes
         (b"", b"data: 1\r\n\n"),
         (b"", b"id: 1\ndata: 1\n\n"),
         (b"", b": ping\n\ndata: 1\n\n"),
+        (b"", b"data: 1\n\n: ping\n\ndata: 2\n\n"),
+        (b"", b"data: 1\n2\n\ndata: 3\n\n"),
+        (b"", b"data: 1\ndata: 2\n\n"),
+        (b"", b"data: 1\n\nid: 2\n"),
         (b"", BOM + b"data: 1\n\n"),
         (BOM[:1], BOM[1:] + b"data: 1\n\n"),
         (b"data: 0\n", b"data: 1\n\n"),
@@ -583,12 +586,17 @@ def test_what_is_not_that_plain_is_left_to_the_other_reading(before: bytes, data
     assert decoder.plain(data) is None
 
 
+def test_the_last_events_can_be_left_to_the_other_reading() -> None:
+    data = b"data: 1\n\ndata: 2\n\nevent: x\ndata: 3\n\ndata: [DONE]\n\n"
+    assert Decoder().plain(data, leaving=2) == (b"1\n2", b"event: x\ndata: 3\n\ndata: [DONE]\n\n")
+    assert Decoder().plain(data, leaving=4) is None
+
+
 def test_a_line_that_a_read_has_cut_is_joined_and_passed_over_once() -> None:
     decoder = Decoder()
     assert list(decoder.feed(b"data: on")) == []
     assert decoder.plain(b"e\n\ndata: two\n\ndata: th") == (b"one\ntwo", b"data: th")
-    decoder.skip()
-    assert list(decoder.feed(b"data: th")) == []
+    decoder.skip(b"data: th")
     assert [event.data for event in decoder.feed(b"ree\n\n")] == ["three"]
 
 

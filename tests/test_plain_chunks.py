@@ -97,6 +97,7 @@ EVENTS = st.sampled_from(
         b'data: {"choices":\ndata: [{"delta":{"content":"c"}}]}\n\n',
         b"data: " + lines(plain("d")) + b"\r\n\r\n",
         b"event: error\ndata: {}\n\n",
+        b"data: " + lines(plain("e")) + b"\n" + lines(plain("f")) + b"\n\n",
         b"\n",
         b"data: [DONE]\n\n",
     ]

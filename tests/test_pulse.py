@@ -75,7 +75,8 @@ async def test_all_that_wait_go_on_at_one_beat(autojump_clock: MockClock) -> Non
         async with trio.open_nursery() as nursery:
             for after in (0, 0.01, 0.04):
                 nursery.start_soon(wait, pulse, after)
-        assert woken == [pytest.approx(began + 0.05)] * 3
+        # The last beat was long ago, so one comes at once; from then on they keep their distance.
+        assert woken == pytest.approx([began, began + 0.05, began + 0.05])
 
 
 async def test_load_that_is_over_is_forgotten(autojump_clock: MockClock) -> None:
@@ -122,7 +123,7 @@ class Reads(Script):
         began, read = trio.current_time(), 0
         while read < self._pieces:
             await trio.sleep_until(began + (read + 1) * 0.01)
-            self.read_at.append(trio.current_time())
+            self.read_at.append(trio.current_time() - began)
             ready = min(self._pieces, round((trio.current_time() - began) * 100))
             await sink.text(*map(str, range(read, ready)), more=self._more)
             read = ready
@@ -154,7 +155,8 @@ async def test_under_load_what_came_between_two_beats_is_found_together_and_none
         events = await timeline(script, pulse=pulse)
     texts = [event.content for _, event in events if isinstance(event, Chunk)]
     assert texts == [str(n) for n in range(20)]
-    assert len(script.read_at) == 6  # the first alone, one that shows its pace, then by beats
+    # The first alone, one that shows its pace, one that begins the beat; then by beats.
+    assert script.read_at == pytest.approx([0.01, 0.02, 0.03, 0.07, 0.12, 0.17, 0.22])
 
 
 async def test_a_first_token_does_not_wait_for_a_beat(autojump_clock: MockClock) -> None:

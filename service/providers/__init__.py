@@ -7,7 +7,7 @@ lets the clocks stop exactly where back-pressure blocks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,8 +61,9 @@ class Sink(Protocol):
     def alive(self) -> None:
         """Something arrived that is no token, such as a comment."""
 
-    def room(self) -> int:
-        """Bytes that may be taken from the provider in the next read."""
+    @property
+    def room(self) -> Callable[[], int]:
+        """Asked before each read: how many bytes may be taken from the provider in it."""
 
     async def text(self, *contents: str, more: bool = False) -> None:
         """Hand on pieces of the answer that came together; returns when more may be read.

@@ -47,7 +47,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What an answer grew by: pieces of its text that came together, or a piece of reasoning."""
+    """What an answer grew by: pieces of its text, and a piece of reasoning, which came first."""
 
     texts: tuple[str, ...] = ()
     reasoning: str = ""
@@ -71,6 +71,9 @@ class Reading(Protocol):
     @property
     def cost_usd(self) -> float | None:
         """What has been reported of its price so far."""
+
+    def plain(self, data: bytes) -> tuple[str, ...] | None:
+        """The pieces of text in these bytes, if they hold nothing else; None: ask `feed`."""
 
     def feed(self, data: bytes) -> Iterable[Delta]:
         """The pieces in these bytes; lazy, and to be exhausted. Raises `ProviderError`."""
@@ -188,14 +191,15 @@ class HTTPProvider:
         try:
             async with reply.chunks() as chunks:
                 async for chunk in chunks:
-                    silent = True
-                    for delta in together(reading.feed(chunk)):
-                        silent = False
+                    texts = reading.plain(chunk)
+                    if texts:  # nearly always
+                        await sink.text(*texts, more=reply.has_more)
+                        continue
+                    sink.alive()
+                    for delta in together(reading.feed(chunk) if texts is None else ()):
                         # One that has said why it stopped is not kept waiting for its end.
                         more = reply.has_more or reading.finished
                         await _hand_on(delta, sink, more=more)
-                    if silent:
-                        sink.alive()
                     if reading.marked_done:
                         with trio.move_on_after(AFTER_THE_MARKER_SECONDS):
                             await anext(chunks, None)

@@ -34,6 +34,8 @@ __all__ = ["ChatCompletions", "ChatReading", "Flavour"]
 MALFORMED_LIMIT = 16
 """Chunks without sense in one answer; one or two happen, more is another protocol."""
 
+LAST_WORDS = 3
+"""Events at the end of an answer: its reason, its usage, the marker."""
 LONGEST_REFUSAL = 300
 """Characters; a refusal is kept for one sentence, however long it goes on."""
 MOST = 2**53 - 1
@@ -122,20 +124,30 @@ class ChatReading:
         """Whether the answer's text is whole."""
         return self.marked_done or self._finish_reason is not None
 
+    def plain(self, data: bytes) -> tuple[str, ...] | None:
+        """The pieces of text in these bytes, if they hold nothing else."""
+        if self.marked_done or (plain := self._decoder.plain(data)) is None:
+            return None
+        lines, rest = plain
+        texts = plain_texts(lines)
+        if texts is not None:
+            self._decoder.skip(rest)
+            self._heard = True
+            self._wrote = self._wrote or bool(texts)
+        return texts
+
     def feed(self, data: bytes) -> Iterator[Delta]:
         """The pieces in these bytes; what comes after the marker is ignored."""
         if self.marked_done:
             return
-        if (plain := self._decoder.plain(data)) is not None:
+        # Where an answer ends, its last words stand behind many that are plain.
+        if (plain := self._decoder.plain(data, leaving=LAST_WORDS)) is not None:
             lines, rest = plain
-            texts = plain_texts(lines)
-            if texts is not None:
-                self._decoder.skip()
+            if texts := plain_texts(lines):
+                self._decoder.skip(b"")
+                self._heard = self._wrote = True
+                yield Delta(texts=texts)
                 data = rest
-                self._heard = True
-                if texts:
-                    self._wrote = True
-                    yield Delta(texts=texts)
         try:
             for event in self._decoder.feed(data):
                 yield from self._event(event)

@@ -49,6 +49,6 @@ def plain_texts(lines: bytes) -> tuple[str, ...] | None:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     if len(chunks) != lines.count(b"\n") + 1:
-        return None  # a line break inside one of them: it was no line
+        return None  # a line break inside one of them, or nothing between two
     texts = tuple([chunk.choices[0].delta.content for chunk in chunks])
     return tuple(filter(None, texts)) if "" in texts else texts

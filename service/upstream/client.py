@@ -14,7 +14,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal, TypeAlias
 
 import httpx
@@ -31,6 +31,8 @@ TransportName: TypeAlias = Literal["streams", "httpx"]
 """Ours, or httpx's own, which can go through a proxy."""
 
 OUR_HEADERS = ((b"User-Agent", b"compare-stream"), (b"Connection", b"keep-alive"))
+REMEMBERED = 100
+"""Addresses, and sets of headers, that need not be looked at anew: each provider has one."""
 
 
 class Reply:
@@ -110,12 +112,8 @@ class Client:
         with provider_errors():
             request = httpx.Request(
                 "POST",
-                url,
-                # As bytes: httpx takes text for ASCII, and an application's title may be Größe.
-                headers=[
-                    *OUR_HEADERS,
-                    *((name.encode(), value.encode()) for name, value in headers.items()),
-                ],
+                _parsed(url),
+                headers=_encoded(tuple(headers.items())),
                 content=body,
                 extensions={"on_connected": on_connected, "room": room},
             )
@@ -146,6 +144,18 @@ async def open_client(
     else:
         async with StreamTransport(trusted) as streams:
             yield Client(streams, streams.close_what_expires)
+
+
+@lru_cache(REMEMBERED)
+def _parsed(url: str) -> httpx.URL:
+    return httpx.URL(url)
+
+
+@lru_cache(REMEMBERED)
+def _encoded(headers: tuple[tuple[str, str], ...]) -> httpx.Headers:
+    """As bytes: httpx takes text for ASCII, and an application's title may be Größe."""
+    encoded = [(name.encode(), value.encode()) for name, value in headers]
+    return httpx.Headers([*OUR_HEADERS, *encoded])
 
 
 @cache

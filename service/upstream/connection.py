@@ -2,8 +2,9 @@
 
 The reading is what a chunk costs, so in clear text it goes past Trio's socket methods: they make a
 detour through the scheduler for every read, also for one that finds its bytes waiting. Here
-a read that finds bytes returns with them, and only one that finds none waits. So that a provider
-that floods cannot keep the thread to itself, every so many reads take that detour all the same.
+a read that finds bytes returns with them, and only one that finds none waits; the same holds for
+sending. So that a provider that floods cannot keep the thread to itself, every so many reads take
+that detour all the same.
 
 Closing is one system call, never a farewell that a peer could hold up: whoever is cancelled, in a
 handshake or anywhere else, leaves no socket open and waits for nothing.
@@ -79,9 +80,16 @@ class _Clear:
 
     async def send(self, data: bytes) -> None:
         try:
-            await self._tcp.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise httpx.WriteError("The provider closed the connection.") from exc
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            raise httpx.WriteError(_words_of(exc)) from exc
+        if sent < len(data):
+            try:
+                await self._tcp.send_all(data[sent:])
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                raise httpx.WriteError("The provider closed the connection.") from exc
 
     async def receive(self, most: int) -> bytes:
         self._in_a_row += 1

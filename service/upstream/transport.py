@@ -35,7 +35,7 @@ KEPT_CONNECTIONS = 512
 """Idle connections of one provider: some fifty comparisons of nine models between two questions,
 and half of the descriptors that a process has as a rule."""
 READ_BYTES = 16 * 1024
-"""Taken in one read at most: what a TLS record holds."""
+"""Taken in one read, unless the request says otherwise: what a TLS record holds."""
 HEAD_READ_BYTES = 4 * 1024
 """For a head, which the first piece of the body may follow."""
 
@@ -173,8 +173,11 @@ class Body(httpx.AsyncByteStream):
 
     async def read_head(self) -> None:
         """Read up to the end of the head."""
-        while not self._response.has_head:
-            data = await self._read(HEAD_READ_BYTES)
+        connection = self._connection
+        while not self._response.has_head and connection is not None:
+            most = min(HEAD_READ_BYTES, self._room())
+            data = await connection.receive(most)
+            self.more = len(data) == most
             if not data:
                 self._response.end()
             self._first = self._response.feed(data)
@@ -184,14 +187,18 @@ class Body(httpx.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         """The next piece of the body. Raises `httpx.ReadError`, `httpx.RemoteProtocolError`."""
-        data, self._first = self._first, b""
-        if data:
+        if self._first:
+            data, self._first = self._first, b""
             return data
-        response = self._response
+        response, connection = self._response, self._connection
         try:
             response.raise_fault()
             while not response.is_whole:
-                data = await self._read(READ_BYTES)
+                if connection is None:
+                    raise httpx.StreamClosed  # noqa: TRY301
+                most = self._room()
+                data = await connection.receive(most)
+                self.more = len(data) == most
                 if not data:
                     response.end()
                 elif body := response.feed(data):
@@ -214,14 +221,6 @@ class Body(httpx.AsyncByteStream):
             self._response.drop()
             self._connection.close()
             self._connection = None
-
-    async def _read(self, most: int) -> bytes:
-        if self._connection is None:
-            raise httpx.StreamClosed
-        most = min(most, self._room())
-        data = await self._connection.receive(most)
-        self.more = len(data) == most
-        return data
 
     def _let_go(self) -> None:
         connection, self._connection = self._connection, None

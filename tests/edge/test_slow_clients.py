@@ -44,7 +44,7 @@ async def test_the_log_tells_of_a_reader_that_was_cut_whoever_lost_patience_with
         clients = [await connect(url) for _ in range(5)]
         for client in clients:
             await client.send_all(http1_request(*NINE))
-        with trio.fail_after(10):
+        with trio.fail_after(10):  # noqa: ASYNC912
             while sum(line["event"] == "comparison ended" for line in log_lines) < len(clients):  # noqa: ASYNC110
                 await trio.sleep(0.02)
             for client in clients:
