@@ -43,7 +43,7 @@ from service.events import (
 from service.fanin import Inbox, Outbox, open_fan_in
 from service.outcome import Outcome, summarise
 from service.patience import Patience, Watch
-from service.providers import Prompt, Provider
+from service.providers import Prompt, Provider, Step, no_step
 from service.pulse import Pulse
 from service.question import Question
 
@@ -267,26 +267,37 @@ class _Outlet:
     def refused(self) -> None:
         self._watch.pause()
 
-    async def text(self, *contents: str, more: bool = False) -> None:
-        self._account.text(contents)
-        if self._account.chunks % PROGRESS_EVERY < len(contents):
-            self._log.debug("model writes", model=self._account.name, chunks=self._account.chunks)
-        self._outbox.put(Chunks(self._account.name, contents))
-        await self._until_more_may_come(len(contents), more)
+    async def text(self, *contents: str, more: bool = False, step: Step = no_step) -> None:
+        self._put_text(contents)
+        await self._until_more_may_come(self._pulse.count(len(contents)), len(contents), more, step)
 
     async def reasoning(self, content: str, *, more: bool = False) -> None:
         self._account.reasoning(content)
         self._outbox.put(Reasoning(model=self._account.name, content=content))
-        await self._until_more_may_come(1, more)
+        await self._until_more_may_come(self._pulse.count(1), 1, more, no_step)
 
-    async def _until_more_may_come(self, chunks: int, more: bool) -> None:
-        """Return when the next may be looked for."""
+    def has_room(self) -> bool:
+        return self._outbox.is_free
+
+    def text_nowait(self, contents: tuple[str, ...]) -> None:
+        self._put_text(contents)
+        self._wrote_at = self._pulse.count(len(contents))
+        self._watch.resume()
+
+    def _put_text(self, contents: tuple[str, ...]) -> None:
+        account = self._account
+        account.text(contents)
+        if account.chunks % PROGRESS_EVERY < len(contents):
+            self._log.debug("model writes", model=account.name, chunks=account.chunks)
+        self._outbox.put(Chunks(account.name, contents))
+
+    async def _until_more_may_come(self, now: float, chunks: int, more: bool, step: Step) -> None:
+        """Return when the next may be looked for by the model's own task."""
         outbox, pulse = self._outbox, self._pulse
-        now = pulse.count(chunks)
         pays = chunks > 1 or now - self._wrote_at < pulse.interval
         self._wrote_at = now
         if pulse.interval and pays and not more:
-            await pulse.wait()
+            await pulse.follow(step)
         if not outbox.is_free:
             self._watch.pause()  # a slow reader is not the model's fault
             await outbox.taken()

@@ -1,10 +1,11 @@
 """When a model's next chunks are looked for: at once when idle, at a shared beat under load.
 
 A chunk costs nearly the same whether it comes alone or with others: waking a task, a read, a write.
-So under load every model that has read waits for one beat that all share; at the next read it
-finds several chunks, and all models of a comparison go out in one write. No text is held back
-here: what was read is handed on at once. What waits is the reading, with the bytes in the kernel's
-hands.
+So under load every model that has read waits for one beat that all share. At a beat all sockets
+that models wait at are looked at in one sweep, without waking anybody: what has come is several
+chunks by then, and all models of a comparison go out in one write. A model's task is woken only for
+what is more than text, or when its reader is behind. No text is held back here: what was read is
+handed on at once. What waits is the reading, with the bytes in the kernel's hands.
 
 **What load is.** The chunks per second that all comparisons of this process were given, measured
 every `WINDOW_SECONDS`. Up to `QUIET` nobody waits. From there the time between two beats grows in
@@ -19,17 +20,35 @@ only slow it down. One that writes more slowly than the beat: there would be not
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import trio
 
-__all__ = ["Pulse"]
+__all__ = ["Pulse", "Step"]
 
 WINDOW_SECONDS = 0.1
 """Two beats at their longest; a burst is over before it counts for long."""
 QUIET = 2_000.0
 """Chunks per second: two comparisons of nine models that write 100 a second each."""
+STEPS_IN_A_ROW = 64
+"""Steps before others have a turn: some 2 ms of work."""
 BUSY = 16_000.0
 """Chunks per second: what a core can just carry one by one."""
+
+
+Step: TypeAlias = Callable[[], bool]
+"""Takes what has come, without waiting; False: whoever follows the beat has to look for itself."""
+
+
+@dataclass(slots=True, eq=False)
+class _Follower:
+    """A task that waits while its step is taken at every beat."""
+
+    step: Step
+    task: trio.lowlevel.Task
+    fault: Exception | None = None
 
 
 class Pulse:
@@ -45,7 +64,7 @@ class Pulse:
         self._count = 0
         self._since = -math.inf
         self._beats = False
-        self._waiting = trio.lowlevel.ParkingLot()
+        self._followers: dict[_Follower, None] = {}
         self._wanted = trio.Event()
 
     def count(self, chunks: int) -> float:
@@ -60,25 +79,60 @@ class Pulse:
             self._since = now
         return now
 
-    async def wait(self) -> None:
-        """Wait for the next beat; returns at once when there is none."""
-        if self.interval:
-            self._wanted.set()
-            await self._waiting.park()
+    async def follow(self, step: Step) -> None:
+        """Have `step` taken at every beat, until it returns False or it is quiet again.
+
+        Raises what `step` raises. Cancelled, it is not taken any more.
+        """
+        if not self.interval:
+            return
+        follower = _Follower(step, trio.lowlevel.current_task())
+        self._followers[follower] = None
+        self._wanted.set()
+
+        def leave(_: object) -> trio.lowlevel.Abort:
+            del self._followers[follower]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(leave)
+        if follower.fault is not None:
+            raise follower.fault
 
     async def beat(self) -> None:
-        """Beat for as long as somebody waits; runs until it is cancelled."""
+        """Beat for as long as somebody follows; runs until it is cancelled."""
         self._beats = True
+        last = -math.inf
         try:
-            last = -math.inf
             while True:
                 await self._wanted.wait()
-                # From beat to beat: what those do that it wakes takes time as well.
+                # From beat to beat: what is done at one takes time as well.
                 last = max(last + self.interval, trio.current_time())
                 await trio.sleep_until(last)
-                self._wanted = trio.Event()
-                self._waiting.unpark_all()
+                await self._sweep()
         finally:
             self._beats = False
             self.interval = 0.0
-            self._waiting.unpark_all()
+            for follower in list(self._followers):
+                self._release(follower)
+
+    async def _sweep(self) -> None:
+        """Take the step of everybody who follows."""
+        self.count(0)  # or a load that has gone silent would count for ever
+        for taken, follower in enumerate(list(self._followers), 1):
+            if follower in self._followers and not self._goes_on(follower):
+                self._release(follower)
+            if taken % STEPS_IN_A_ROW == 0:
+                await trio.lowlevel.checkpoint()
+        if not self._followers:
+            self._wanted = trio.Event()
+
+    def _goes_on(self, follower: _Follower) -> bool:
+        try:
+            return follower.step() and self.interval > 0
+        except Exception as exc:  # it is the follower's, and is raised there
+            follower.fault = exc
+            return False
+
+    def _release(self, follower: _Follower) -> None:
+        del self._followers[follower]
+        trio.lowlevel.reschedule(follower.task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ import trio
 
 from service.errors import ProviderError
 from service.events import ErrorCode
-from service.providers import Ending, Message, Prompt
+from service.providers import Ending, Message, Prompt, no_step
 from service.providers.call import HTTPProvider
 from service.providers.openai import ChatCompletions, Flavour
 from service.testing import Wire, open_wire
@@ -111,9 +111,17 @@ class Heard:
     def room(self) -> int:
         return 16 * 1024
 
-    async def text(self, *contents: str, more: bool = False) -> None:
+    async def text(
+        self, *contents: str, more: bool = False, step: Callable[[], bool] = no_step
+    ) -> None:
         self.pieces += contents
         await trio.lowlevel.checkpoint()
+
+    def has_room(self) -> bool:
+        return True
+
+    def text_nowait(self, contents: tuple[str, ...]) -> None:
+        self.pieces += contents
 
     async def reasoning(self, content: str, *, more: bool = False) -> None:
         self.thoughts.append(content)

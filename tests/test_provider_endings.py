@@ -915,7 +915,7 @@ async def test_V46_U16_a_client_that_does_not_read_stops_the_provider() -> None:
     blocked = trio.Event()
 
     class Reader(Heard):
-        async def text(self, *contents: str, more: bool = False) -> None:
+        async def text(self, *contents: str, **how: object) -> None:
             self.pieces += contents
             blocked.set()
             await trio.sleep_forever()
@@ -938,7 +938,7 @@ async def test_V46_U16_a_client_that_does_not_read_stops_the_provider() -> None:
 
 async def test_V46_what_was_held_back_arrives_when_the_client_reads_again() -> None:
     class Reader(Heard):
-        async def text(self, *contents: str, more: bool = False) -> None:
+        async def text(self, *contents: str, **how: object) -> None:
             if not self.pieces:
                 await trio.sleep(0.03)
             self.pieces += contents

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from service.events import Chunk, Done
-from service.providers import Ending, Prompt, Sink
+from service.providers import Ending, Prompt, Sink, no_step
 from service.pulse import BUSY, QUIET, WINDOW_SECONDS, Pulse
 from service.testing import Script
 from tests.asking import timeline
@@ -35,6 +35,23 @@ async def load(pulse: Pulse, per_second: float) -> None:
         pulse.count(round(per_second * WINDOW_SECONDS))
 
 
+class Busy(Pulse):
+    """A pulse of a process that has much to do, whatever this comparison brings."""
+
+    def count(self, chunks: int) -> float:
+        self.interval = 0.05
+        return trio.current_time()
+
+
+@asynccontextmanager
+async def busy() -> AsyncIterator[Pulse]:
+    pulse = Busy(0.05)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pulse.beat)
+        yield pulse
+        nursery.cancel_scope.cancel("the test is over")
+
+
 @pytest.mark.parametrize(
     ("per_second", "share"),
     [
@@ -57,7 +74,7 @@ async def test_nobody_waits_when_it_is_quiet(autojump_clock: MockClock) -> None:
     async with beating() as pulse:
         await load(pulse, QUIET)
         began = trio.current_time()
-        await pulse.wait()
+        await pulse.follow(no_step)
         assert trio.current_time() == began
 
 
@@ -66,7 +83,7 @@ async def test_all_that_wait_go_on_at_one_beat(autojump_clock: MockClock) -> Non
 
     async def wait(pulse: Pulse, after: float) -> None:
         await trio.sleep(after)
-        await pulse.wait()
+        await pulse.follow(no_step)
         woken.append(trio.current_time())
 
     async with beating(0.05) as pulse:
@@ -91,7 +108,7 @@ async def test_load_that_is_over_is_forgotten(autojump_clock: MockClock) -> None
 async def test_without_a_task_that_beats_nobody_waits(autojump_clock: MockClock) -> None:
     pulse = Pulse(0.05)
     await load(pulse, BUSY)
-    await pulse.wait()
+    await pulse.follow(no_step)
     assert pulse.interval == 0
 
 
@@ -101,9 +118,76 @@ async def test_who_waits_when_the_beat_ends_goes_on(autojump_clock: MockClock) -
         beats.start_soon(pulse.beat)
         await trio.testing.wait_all_tasks_blocked()
         await load(pulse, BUSY)
-        waits.start_soon(pulse.wait)
+        waits.start_soon(pulse.follow, no_step)
         await trio.sleep(0.01)
         beats.cancel_scope.cancel("the service ends")
+
+
+async def test_a_step_is_taken_at_every_beat_until_there_is_something_else_to_do(
+    autojump_clock: MockClock,
+) -> None:
+    taken: list[float] = []
+
+    def step() -> bool:
+        taken.append(trio.current_time())
+        return len(taken) < 4
+
+    async with busy() as pulse:
+        pulse.count(1)
+        began = trio.current_time()
+        await pulse.follow(step)
+        assert trio.current_time() == taken[-1]
+    assert taken == pytest.approx([began, began + 0.05, began + 0.1, began + 0.15])
+
+
+async def test_a_fault_in_a_step_is_raised_where_it_is_followed_and_stops_no_other(
+    autojump_clock: MockClock,
+) -> None:
+    steps = []
+
+    def fail() -> bool:
+        raise ZeroDivisionError
+
+    def go_on() -> bool:
+        steps.append(1)
+        return len(steps) < 5
+
+    async def fails(pulse: Pulse) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await pulse.follow(fail)
+
+    async with busy() as pulse:
+        pulse.count(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails, pulse)
+            nursery.start_soon(pulse.follow, go_on)
+    assert len(steps) == 5
+
+
+async def test_who_is_cancelled_has_its_step_taken_no_more(autojump_clock: MockClock) -> None:
+    taken: list[float] = []
+
+    def step() -> bool:
+        taken.append(trio.current_time())
+        return True
+
+    async with busy() as pulse:
+        pulse.count(1)
+        with trio.move_on_after(0.12):
+            await pulse.follow(step)
+        assert len(taken) == 3
+        await trio.sleep(1)
+        assert len(taken) == 3
+
+
+async def test_when_it_is_quiet_again_nobody_follows_any_more(autojump_clock: MockClock) -> None:
+    async with beating(0.05) as pulse:
+        await load(pulse, BUSY)
+        began = trio.current_time()
+        await pulse.follow(lambda: True)
+        # The load is looked at anew when its window is over, which is at the third beat.
+        assert trio.current_time() - began == pytest.approx(3 * 0.05)
+        assert pulse.interval == 0
 
 
 # --- in a comparison ----------------------------------------------------------------------------
@@ -128,23 +212,6 @@ class Reads(Script):
             await sink.text(*map(str, range(read, ready)), more=self._more)
             read = ready
         return Ending(finish_reason="stop")
-
-
-class Busy(Pulse):
-    """A pulse of a process that has much to do, whatever this comparison brings."""
-
-    def count(self, chunks: int) -> float:
-        self.interval = 0.05
-        return trio.current_time()
-
-
-@asynccontextmanager
-async def busy() -> AsyncIterator[Pulse]:
-    pulse = Busy(0.05)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(pulse.beat)
-        yield pulse
-        nursery.cancel_scope.cancel("the test is over")
 
 
 async def test_under_load_what_came_between_two_beats_is_found_together_and_none_is_lost(

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from service.events import Usage
 
-__all__ = ["Ending", "Message", "Prompt", "Provider", "Sink"]
+__all__ = ["Ending", "Message", "Prompt", "Provider", "Sink", "Step", "no_step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,15 @@ class Ending:
     cost_usd: float | None = None
 
 
+Step: TypeAlias = Callable[[], bool]
+"""Takes what has come, without waiting; False: the model's own task has to look."""
+
+
+def no_step() -> bool:
+    """Nothing can be taken without waiting."""
+    return False
+
+
 class Sink(Protocol):
     """Where a provider tells what it hears of one answer."""
 
@@ -65,12 +74,21 @@ class Sink(Protocol):
     def room(self) -> Callable[[], int]:
         """Asked before each read: how many bytes may be taken from the provider in it."""
 
-    async def text(self, *contents: str, more: bool = False) -> None:
+    async def text(self, *contents: str, more: bool = False, step: Step = no_step) -> None:
         """Hand on pieces of the answer that came together; returns when more may be read.
 
         That may be a moment later under load (`service.pulse`), and is not before the client has
         taken them. `more` says that the next are there already, and need not be waited for.
+        `step` may be taken meanwhile, by another task: it reads without waiting, hands on what is
+        text with `text_nowait`, and says whether that was all; if not, this returns. What it
+        raises is raised here.
         """
+
+    def has_room(self) -> bool:
+        """Whether the client has taken what was handed on, and `text_nowait` may be called."""
+
+    def text_nowait(self, contents: tuple[str, ...]) -> None:
+        """Hand on pieces of the answer in a `step`."""
 
     async def reasoning(self, content: str, *, more: bool = False) -> None:
         """Hand on a piece of the thinking; the same holds."""

@@ -29,6 +29,8 @@ ERROR_BODY_SECONDS = 5
 """What an error's body may cost us: it is read for one sentence."""
 WHOLE_ANSWER_BYTES = 8 * 1024 * 1024
 """A whole answer in one JSON object; the longest answers of the models have about 0.5 MiB."""
+GLANCES_IN_VAIN = 4
+"""Beats without a word after which a model is waited for at its socket again."""
 LONGEST_REASON = 64
 """Characters of a finish reason; it is a word."""
 AFTER_THE_MARKER_SECONDS = 0.02
@@ -190,10 +192,11 @@ class HTTPProvider:
         broken: ProviderError | None = None
         try:
             async with reply.chunks() as chunks:
-                async for chunk in chunks:
+                glance = _Glance(reply, reading, sink)
+                while chunk := glance.left() or await anext(chunks, b""):
                     texts = reading.plain(chunk)
                     if texts:  # nearly always
-                        await sink.text(*texts, more=reply.has_more)
+                        await sink.text(*texts, more=reply.has_more, step=glance.step)
                         continue
                     sink.alive()
                     for delta in together(reading.feed(chunk) if texts is None else ()):
@@ -240,6 +243,38 @@ class HTTPProvider:
             usage=error.usage,
             cost_usd=error.cost_usd,
         )
+
+
+class _Glance:
+    """A look at what has come of an answer, without waiting; see `Sink.text`."""
+
+    def __init__(self, reply: Reply, reading: Reading, sink: Sink) -> None:
+        self._reply = reply
+        self._reading = reading
+        self._sink = sink
+        self._left = b""
+        self._in_vain = 0
+
+    def left(self) -> bytes:
+        """What was read and is more than text: for the model's own task."""
+        left, self._left = self._left, b""
+        return left
+
+    def step(self) -> bool:
+        """Hand on what has come if it is text; False: there is something else to do."""
+        if not self._sink.has_room():
+            return False
+        data = self._reply.read_nowait()
+        if data is None:
+            self._in_vain += 1
+            return self._in_vain < GLANCES_IN_VAIN
+        self._in_vain = 0
+        texts = self._reading.plain(data)
+        if not texts:
+            self._left = data if texts is None else b""
+            return False
+        self._sink.text_nowait(texts)
+        return not self._reply.has_more
 
 
 def together(deltas: Iterable[Delta]) -> Iterator[Delta]:

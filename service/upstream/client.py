@@ -54,6 +54,13 @@ class Reply:
         """Whether the next piece of the body is there already, or as good as."""
         return self._body is not None and self._body.more
 
+    def read_nowait(self) -> bytes | None:
+        """The next piece of the body if it is there; None if not; b"" if only `chunks` can say.
+
+        Raises what reading them would.
+        """
+        return b"" if self._body is None else self._body.read_nowait()
+
     @asynccontextmanager
     async def chunks(self) -> AsyncIterator[AsyncIterator[bytes]]:
         """The body as it arrives, undecoded. Raises `ProviderError` when it breaks off."""

@@ -38,6 +38,12 @@ class Connection(Protocol):
         Raises `httpx.ReadError` when the connection broke.
         """
 
+    def receive_nowait(self, most: int) -> bytes | None:
+        """Up to `most` bytes if some are there; None if none are; b"" if only `receive` can tell.
+
+        Raises `httpx.ReadError` when the connection broke.
+        """
+
     def is_quiet(self) -> bool:
         """Whether it is open and nothing came that nobody asked for."""
 
@@ -105,6 +111,14 @@ class _Clear:
             except OSError as exc:
                 raise httpx.ReadError(_words_of(exc)) from exc
 
+    def receive_nowait(self, most: int) -> bytes | None:
+        try:
+            return self._socket.recv(most)
+        except BlockingIOError:
+            return None
+        except OSError as exc:
+            raise httpx.ReadError(_words_of(exc)) from exc
+
     def is_quiet(self) -> bool:
         return _is_quiet(self._socket)
 
@@ -131,6 +145,11 @@ class _Secure:
             return bytes(await self._stream.receive_some(most))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise httpx.ReadError("The connection broke.") from exc
+
+    def receive_nowait(self, most: int) -> bytes | None:
+        """There may be half a record."""
+        del most
+        return b""
 
     def is_quiet(self) -> bool:
         peeking = socket.socket(fileno=self._tcp.socket.fileno())

@@ -209,6 +209,18 @@ class Body(httpx.AsyncByteStream):
         self._let_go()
         raise StopAsyncIteration
 
+    def read_nowait(self) -> bytes | None:
+        """The next piece if it is there; None if it is not; b"" if it takes waiting to know.
+
+        Raises as iterating does; the connection is closed by whoever closes the body.
+        """
+        if self._connection is None or self._first or self._response.is_whole:
+            return b""
+        most = self._room()
+        data = self._connection.receive_nowait(most)
+        self.more = data is not None and len(data) == most
+        return self._response.feed(data) or None if data else data
+
     async def aclose(self) -> None:
         """Let the connection go: back, if the body was read to its end, or closed."""
         self.close()
