@@ -1,10 +1,15 @@
 """One connection to a provider: bytes out, bytes in, over TCP or TLS.
 
-The reading is what a chunk costs, so in clear text it goes past Trio's socket methods: they make a
-detour through the scheduler for every read, also for one that finds its bytes waiting. Here
-a read that finds bytes returns with them, and only one that finds none waits; the same holds for
-sending. So that a provider that floods cannot keep the thread to itself, every so many reads take
-that detour all the same.
+The reading is what a chunk costs, so it goes past Trio's socket methods: they make a detour through
+the scheduler for every read, also for one that finds its bytes waiting. Here a read that finds
+bytes returns with them, and only one that finds none waits; the same holds for sending. So that
+a provider that floods cannot keep the thread to itself, every so many reads take that detour all
+the same.
+
+TLS is OpenSSL's between two buffers of ours, not Trio's `SSLStream`, which hides what came behind
+the last read: a response that nobody asked for would lie there and answer the next request. Nor
+can that be read any more after a sending broke, and a server may refuse a request before it has
+read it all.
 
 Closing is one system call, never a farewell that a peer could hold up: whoever is cancelled, in a
 handshake or anywhere else, leaves no socket open and waits for nothing.
@@ -12,10 +17,10 @@ handshake or anywhere else, leaves no socket open and waits for nothing.
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import httpx
 import trio
@@ -24,6 +29,10 @@ __all__ = ["Connection", "open_connection"]
 
 READS_IN_A_ROW = 8
 """Reads that may find bytes waiting before others have a turn: some 30 KiB, 0.1 ms of work."""
+TLS_READ_BYTES = 17 * 1024
+"""Taken from the socket at once over TLS: a whole record of the largest kind."""
+
+Done = TypeVar("Done")
 
 
 class Connection(Protocol):
@@ -54,24 +63,25 @@ class Connection(Protocol):
 async def open_connection(host: str, port: int, tls: ssl.SSLContext | None) -> Connection:
     """Connect to the first address of `host` that answers (RFC 8305); with `tls`, speak TLS.
 
-    Raises `httpx.ConnectError`, with its cause. Cancelled, it leaves nothing open.
+    `host` is in ASCII. Raises `httpx.ConnectError`, with its cause. Cancelled, it leaves nothing
+    open.
     """
     try:
         tcp = await trio.open_tcp_stream(host, port)
     except OSError as exc:
         raise httpx.ConnectError(_words_of(exc)) from exc
+    except UnicodeError as exc:  # what the system's resolver says of a..b
+        raise httpx.ConnectError("No host has such a name.") from exc
+    clear = _Clear(tcp)
     if tls is None:
-        return _Clear(tcp)
-    secure = trio.SSLStream(tcp, tls, server_hostname=host, https_compatible=True)
+        return clear
     try:
-        await secure.do_handshake()
-    except trio.BrokenResourceError as exc:
-        tcp.socket.close()
-        raise httpx.ConnectError("The TLS handshake failed.") from exc
+        secure = _Secure(clear, tls, host)
+        await secure.shake_hands()
     except BaseException:
-        tcp.socket.close()
+        clear.close()
         raise
-    return _Secure(secure, tcp)
+    return secure
 
 
 class _Clear:
@@ -97,11 +107,15 @@ class _Clear:
             except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                 raise httpx.WriteError("The provider closed the connection.") from exc
 
-    async def receive(self, most: int) -> bytes:
+    async def take_turn(self) -> None:
+        """Let others have theirs, if so many reads came without one."""
         self._in_a_row += 1
         if self._in_a_row > READS_IN_A_ROW:
             self._in_a_row = 0
             await trio.lowlevel.checkpoint()
+
+    async def receive(self, most: int) -> bytes:
+        await self.take_turn()
         while True:  # noqa: ASYNC913  # see READS_IN_A_ROW
             try:
                 return self._socket.recv(most)
@@ -130,20 +144,32 @@ class _Clear:
 class _Secure:
     """TLS over TCP."""
 
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream], tcp: trio.SocketStream) -> None:
-        self._stream = stream
-        self._tcp = tcp
+    def __init__(self, clear: _Clear, tls: ssl.SSLContext, host: str) -> None:
+        self._clear = clear
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+
+    async def shake_hands(self) -> None:
+        """Agree on keys. Raises `httpx.ConnectError`, with its cause."""
+        try:
+            await self._done(self._tls.do_handshake)
+        except (ssl.SSLError, httpx.NetworkError) as exc:
+            raise httpx.ConnectError("The TLS handshake failed.") from exc
 
     async def send(self, data: bytes) -> None:
         try:
-            await self._stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise httpx.WriteError("The provider closed the connection.") from exc
+            await self._done(lambda: self._tls.write(data))
+        except ssl.SSLError as exc:
+            raise httpx.WriteError("The connection broke.") from exc
 
     async def receive(self, most: int) -> bytes:
+        await self._clear.take_turn()
         try:
-            return bytes(await self._stream.receive_some(most))
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            return await self._done(lambda: self._tls.read(most))
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""  # few servers announce that they close; HTTP knows whether it is too early
+        except ssl.SSLError as exc:
             raise httpx.ReadError("The connection broke.") from exc
 
     def receive_nowait(self, most: int) -> bytes | None:
@@ -152,14 +178,31 @@ class _Secure:
         return b""
 
     def is_quiet(self) -> bool:
-        peeking = socket.socket(fileno=self._tcp.socket.fileno())
-        try:
-            return _is_quiet(peeking)
-        finally:
-            peeking.detach()
+        read_ahead = self._tls.pending() or self._incoming.pending
+        return not read_ahead and self._clear.is_quiet()
 
     def close(self) -> None:
-        self._tcp.socket.close()
+        self._clear.close()
+
+    async def _done(self, act: Callable[[], Done]) -> Done:
+        """What `act` brings, when the peer has sent what it needs and got what it makes."""
+        while True:  # noqa: ASYNC913  # see READS_IN_A_ROW
+            try:
+                done = act()
+            except ssl.SSLWantReadError:
+                await self._send_made()
+                data = await self._clear.receive(TLS_READ_BYTES)
+                if data:
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+            else:
+                await self._send_made()
+                return done
+
+    async def _send_made(self) -> None:
+        if made := self._outgoing.read():
+            await self._clear.send(made)
 
 
 def _is_quiet(connected: socket.socket) -> bool:
@@ -173,4 +216,4 @@ def _is_quiet(connected: socket.socket) -> bool:
 
 
 def _words_of(exc: OSError) -> str:
-    return os.strerror(exc.errno) if exc.errno else str(exc)
+    return exc.strerror or str(exc)

@@ -54,6 +54,8 @@ class StreamTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, verify: ssl.SSLContext) -> None:
         self._verify = verify
+        # Said, so that no server takes what a context may offer besides (httpx's does the same).
+        verify.set_alpn_protocols(["http/1.1"])
         self._closed = False
         self._idle: dict[Origin, deque[tuple[float, Connection]]] = {}
         self._kept = 0
@@ -81,7 +83,9 @@ class StreamTransport(httpx.AsyncBaseTransport):
             try:
                 await body.read_head()
             except httpx.TransportError as exc:
-                raise broken or exc from exc
+                if broken is not None:
+                    raise broken from exc
+                raise
         except BaseException:
             body.close()
             raise
@@ -124,7 +128,7 @@ class StreamTransport(httpx.AsyncBaseTransport):
         return None
 
     def _keep(self, origin: Origin, connection: Connection) -> None:
-        if self._closed or self._kept >= KEPT_CONNECTIONS:
+        if self._closed or self._kept >= KEPT_CONNECTIONS or not connection.is_quiet():
             connection.close()
             return
         expires_at = trio.current_time() + KEEP_ALIVE_SECONDS
@@ -247,7 +251,9 @@ class Body(httpx.AsyncByteStream):
 def _origin_of(url: httpx.URL) -> Origin:
     if url.scheme not in ("http", "https"):
         raise httpx.UnsupportedProtocol("Only http:// and https:// are spoken.")
-    return url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80)
+    # The host as it is in the registry: of Unicode, TLS and the resolver have their own readings.
+    host = url.raw_host.decode("ascii")
+    return url.scheme, host, url.port or (443 if url.scheme == "https" else 80)
 
 
 async def _written(request: httpx.Request) -> tuple[bytes, bytes]:
