@@ -79,7 +79,7 @@ class Figure:
     def __str__(self) -> str:
         said = f"{self.workload}  {self.name:58} {self.value:9.3f} {self.unit:10}"
         if isnan(self.value):
-            return f"{self.workload}  {self.name:58} no figure, as a stream was wrong"
+            return f"{self.workload}  {self.name:58} no figure, see its rows"
         if self.goal is None:
             return said.rstrip()
         return f"{said} {self.goal!s:>8}  {'met' if self.goal.met(self.value) else 'missed'}"

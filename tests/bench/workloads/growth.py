@@ -15,6 +15,8 @@ __all__ = ["BESIDE", "more_of_everything"]
 
 TEN_A_SECOND = Pace(chunks=40, gap_ms=100)
 """Slow enough for a hundred comparisons to leave one processor some air."""
+LONGER = Pace(chunks=80, gap_ms=100)
+"""For a hundred, so that the last has begun long before the first ends."""
 BESIDE = (1, 10, 30, 100)
 MODELS = (1, 3, 6, 9)
 STEADY = Load(comparisons=400, at_once=10, pace=Pace(chunks=30, gap_ms=10))
@@ -30,7 +32,8 @@ def more_of_everything(bench: Bench) -> None:
     with bench.serving(Server.SERVICE, Server.ASYNCIO) as running:
         for server, process in running.items():
             for comparisons in BESIDE:
-                load = Load(comparisons=comparisons, pace=TEN_A_SECOND)
+                pace = LONGER if comparisons == max(BESIDE) else TEN_A_SECOND
+                load = Load(comparisons=comparisons, pace=pace)
                 row = bench.run("G", server, process, load)
                 _say(bench, f"CPU per chunk, {comparisons} comparisons x 9 models, {server}", row)
         if Server.SERVICE in running:
