@@ -6,7 +6,7 @@ I/O between the two, and decides by status and media type what the bytes are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -204,8 +204,7 @@ class HTTPProvider:
                         more = reply.has_more or reading.finished
                         await _hand_on(delta, sink, more=more)
                     if reading.marked_done:
-                        with trio.move_on_after(AFTER_THE_MARKER_SECONDS):
-                            await anext(chunks, None)
+                        await _find_the_end(chunks, at_once=reply.is_whole)
                         return
         except ProviderError as error:
             if reading.marked_done:
@@ -295,6 +294,15 @@ def together(deltas: Iterable[Delta]) -> Iterator[Delta]:
         yield Delta(texts=tuple(texts))
     if fault is not None:
         raise fault
+
+
+async def _find_the_end(chunks: AsyncIterator[bytes], *, at_once: bool) -> None:
+    """Read on behind the terminal marker, for the connection to be of further use."""
+    if at_once:
+        await anext(chunks, None)
+    else:
+        with trio.move_on_after(AFTER_THE_MARKER_SECONDS):
+            await anext(chunks, None)
 
 
 async def _beginning(reply: Reply) -> bytes:

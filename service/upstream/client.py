@@ -14,6 +14,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Literal, TypeAlias
 
@@ -23,7 +24,16 @@ import trio
 from service.upstream.faults import provider_errors
 from service.upstream.names import look_names_up_apart
 from service.upstream.pooled import PooledTransport, left_early
-from service.upstream.transport import READ_BYTES, Body, StreamTransport
+from service.upstream.transport import (
+    READ_BYTES,
+    Asking,
+    Body,
+    Origin,
+    StreamTransport,
+    head_of,
+    length_line,
+    origin_of,
+)
 
 __all__ = ["Client", "Reply", "TransportName", "open_client"]
 
@@ -36,13 +46,18 @@ REMEMBERED = 100
 
 
 class Reply:
-    """A provider's response whose body has not been read yet."""
+    """A provider's response whose body has not been read yet; headers by their small names."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, body: Body | None, response: httpx.Response | None = None) -> None:
+        self._body = body
         self._response = response
-        self._body: Body | None = response.extensions.get("body")
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
+        self.headers: Mapping[str, str]
+        if body is not None:
+            self.status = body.status
+            self.headers = _by_name(body.headers)
+        elif response is not None:
+            self.status = response.status_code
+            self.headers = response.headers
 
     @property
     def media_type(self) -> str:
@@ -53,6 +68,11 @@ class Reply:
     def has_more(self) -> bool:
         """Whether the next piece of the body is there already, or as good as."""
         return self._body is not None and self._body.more
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is here, and finding its end takes no waiting."""
+        return self._body is not None and self._body.is_whole
 
     def read_nowait(self) -> bytes | None:
         """The next piece of the body if it is there; None if not; b"" if only `chunks` can say.
@@ -67,7 +87,7 @@ class Reply:
         with provider_errors():
             if self._body is not None:
                 yield self._body
-            else:
+            elif self._response is not None:
                 async with left_early(self._response.aiter_raw()) as chunks:
                     yield chunks
 
@@ -117,16 +137,27 @@ class Client:
         the body's reader meets inside the context.
         """
         with provider_errors():
-            request = httpx.Request(
-                "POST",
-                _parsed(url),
-                headers=_encoded(tuple(headers.items())),
-                content=body,
-                extensions={"on_connected": on_connected, "room": room},
+            request = _prepared(url, tuple(headers.items()))
+            if isinstance(self._transport, StreamTransport):
+                head = request.head + length_line(body)
+                asking = Asking(request.origin, head, body, on_connected, room)
+                answer = await self._transport.ask(asking)
+                try:
+                    yield Reply(answer)
+                finally:
+                    answer.close()
+                return
+            response = await self._transport.handle_async_request(
+                httpx.Request(
+                    "POST",
+                    url,
+                    headers=request.headers,
+                    content=body,
+                    extensions={"on_connected": on_connected},
+                )
             )
-            response = await self._transport.handle_async_request(request)
             try:
-                yield Reply(response)
+                yield Reply(None, response)
             finally:
                 await response.aclose()  # noqa: ASYNC102  # closes at once, or is cancelled itself
 
@@ -153,16 +184,29 @@ async def open_client(
             yield Client(streams, streams.close_what_expires)
 
 
-@lru_cache(REMEMBERED)
-def _parsed(url: str) -> httpx.URL:
-    return httpx.URL(url)
+def _by_name(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        found[key] = f"{found[key]}, {text}" if key in found else text
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What the requests of one provider have in common."""
+
+    headers: httpx.Headers
+    origin: Origin
+    head: bytes
 
 
 @lru_cache(REMEMBERED)
-def _encoded(headers: tuple[tuple[str, str], ...]) -> httpx.Headers:
-    """As bytes: httpx takes text for ASCII, and an application's title may be Größe."""
+def _prepared(url: str, headers: tuple[tuple[str, str], ...]) -> _Prepared:
+    # As bytes: httpx takes text for ASCII, and an application's title may be Größe.
     encoded = [(name.encode(), value.encode()) for name, value in headers]
-    return httpx.Headers([*OUR_HEADERS, *encoded])
+    request = httpx.Request("POST", url, headers=[*OUR_HEADERS, *encoded])
+    return _Prepared(request.headers, origin_of(request.url), head_of(request))
 
 
 @cache

@@ -173,9 +173,18 @@ class _Secure:
             raise httpx.ReadError("The connection broke.") from exc
 
     def receive_nowait(self, most: int) -> bytes | None:
-        """There may be half a record."""
-        del most
-        return b""
+        while True:
+            try:
+                return self._tls.read(most)
+            except ssl.SSLWantReadError:
+                if self._outgoing.pending:
+                    return b""  # there is something to send first, as new keys
+                data = self._clear.receive_nowait(TLS_READ_BYTES)
+                if not data:
+                    return data
+                self._incoming.write(data)
+            except ssl.SSLError:
+                return b""  # the end, or a fault, which does not go away
 
     def is_quiet(self) -> bool:
         read_ahead = self._tls.pending() or self._incoming.pending
