@@ -42,7 +42,7 @@ from service.events import (
 )
 from service.fanin import Inbox, Outbox, open_fan_in
 from service.outcome import Outcome, summarise
-from service.patience import Patience, Watch
+from service.patience import Patience, Vigil, Watch
 from service.providers import Prompt, Provider, Step, no_step
 from service.pulse import Pulse
 from service.question import Question
@@ -148,26 +148,38 @@ class Comparison:
         with outbox:
             # In one write; and only when the reader has taken them is anybody asked, and billed.
             await outbox.send(*map(_start, self.entrants))
+            vigil = Vigil()
             async with trio.open_nursery() as models:
                 for entrant in self.entrants:
                     models.start_soon(
                         self._run_model,
                         entrant,
                         outcome,
+                        self._watched(vigil),
                         outbox.clone(),
                         name=f"model {entrant.name}",
                     )
+                await vigil.keep()
             metadata = summarise(self.id, self.question, outcome)
             await outbox.send(Complete(metadata=metadata))
             outcome.word = "complete"
 
-    async def _run_model(self, entrant: Entrant, outcome: Outcome, outbox: Outbox) -> None:
+    def _watched(self, vigil: Vigil) -> Watch:
+        watch = Watch(self._patience, vigil)
+        self._watches.append(watch)
+        if self._stopped is not None:
+            watch.stop(self._stopped)
+        return watch
+
+    async def _run_model(
+        self, entrant: Entrant, outcome: Outcome, watch: Watch, outbox: Outbox
+    ) -> None:
         # For whoever logs below: a child's context is its own.
         bind_contextvars(comparison=self.id, model=entrant.name)
         with outbox:
             account = Account(entrant.name, entrant.prompt)
             try:
-                end = await self._ask(entrant, account, outbox)
+                end = await self._ask(entrant, account, watch, outbox)
             except BaseException:
                 if not outbox.is_free:
                     account.take_back()
@@ -177,15 +189,11 @@ class Comparison:
             words = () if end.words is None else (end.words,)
             await outbox.send(*words, end.done)
 
-    async def _ask(self, entrant: Entrant, account: Account, outbox: Outbox) -> End:
+    async def _ask(self, entrant: Entrant, account: Account, watch: Watch, outbox: Outbox) -> End:
         """One model's answer under its clocks, and how it ended."""
-        watch = Watch(self._patience)
-        self._watches.append(watch)
-        if self._stopped is not None:
-            watch.stop(self._stopped)
         outlet = _Outlet(account, watch, outbox, self._pulse, self._log)
         try:
-            with watch.whole, watch.silence:
+            with watch:
                 ending = await entrant.provider.stream(entrant.prompt, outlet)
                 return End(account.finished(ending))
         except ProviderError as error:

@@ -266,15 +266,16 @@ def encode_alike(head: bytes, texts: Sequence[str]) -> bytes:
 
     `head` is what such a block begins with, up to the text: `data: {...,"content":`. All texts are
     encoded at once and then taken apart, which costs a fifth of encoding them one by one. Where one
-    ends and the next begins stands `","`. Inside a JSON string it can't: the second quotation mark
-    would have a backslash before it, not the comma. Only around one, where the text is a comma.
+    ends and the next begins stands `","`. If no text ends with a comma, that stands nowhere else:
+    the comma is then no text's last character, and a quotation mark inside a text has a backslash
+    before it.
 
     Raises:
         UnicodeEncodeError: as `encode`.
     """
-    if "," in texts:
-        return b"".join(b"%b%b}\n\n" % (head, _json.encode(text)) for text in texts)
     inside = _json.encode(texts)[1:-1]
     if len(texts) > 1:
+        if b',",' in inside or inside.endswith(b',"'):
+            return b"".join(b"%b%b}\n\n" % (head, _json.encode(text)) for text in texts)
         inside = inside.replace(b'","', b'"}\n\n%b"' % head)
     return b"%b%b}\n\n" % (head, inside)

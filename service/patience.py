@@ -1,4 +1,4 @@
-"""How long we wait for a model, and the two clocks that watch it.
+"""How long we wait for a model, and the clocks that watch it.
 
 Silence (connecting, then the first token, then between tokens) blames the provider, so it stops
 while a send to the client blocks: a slow reader is not the model's fault. The whole answer's
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Literal
 
 import trio
 
 from service.events import ErrorCode
 
-__all__ = ["Patience", "Watch"]
+__all__ = ["Patience", "Vigil", "Watch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,20 +36,85 @@ class Patience:
 Phase = Literal["connect", "first_token", "idle"]
 
 
-class Watch:
-    """The two cancel scopes around one model's answer; both start to run when this is made.
+class Vigil:
+    """Keeps the clocks of one comparison's models, with one timer for all of them.
 
-    The owner enters `whole` and `silence` around the provider's call, and asks `verdict` after
-    it. Everything else is what the call reports.
+    A deadline of its own for each clock would have to be moved with every token; here that is a
+    number, and the timer looks again when the earliest of them may have come.
     """
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self) -> None:
+        self._watches: set[Watch] = set()
+        self._looks_at = -math.inf
+        self._woken = trio.Event()
+
+    async def keep(self) -> None:
+        """Cut short whoever's time is over; returns when nobody is watched any more."""
+        while self._watches:
+            self._looks_at = min(watch.due for watch in self._watches)
+            self._woken = trio.Event()
+            with trio.move_on_at(self._looks_at):
+                await self._woken.wait()
+            now = trio.current_time()
+            for watch in self._watches:
+                if watch.due <= now:
+                    watch.cut()
+
+    def add(self, watch: Watch) -> None:
+        """Watch over one more."""
+        self._watches.add(watch)
+
+    def discard(self, watch: Watch) -> None:
+        """Its answer is over."""
+        self._watches.discard(watch)
+        if not self._watches:
+            self._woken.set()
+
+    def look(self, due: float) -> None:
+        """Something is due at this time, which may be earlier than it was."""
+        if due < self._looks_at:
+            self._woken.set()
+
+
+class Watch:
+    """The clocks around one model's answer; they start to run when this is made.
+
+    The owner enters it around the provider's call, and asks `verdict` when `has_cut`. Everything
+    else is what the call reports.
+    """
+
+    def __init__(self, patience: Patience, vigil: Vigil) -> None:
         self._patience = patience
+        self._vigil = vigil
         self._phase: Phase = "connect"
-        self._stopped: ErrorCode | None = None
+        self._verdict: tuple[ErrorCode, float | None] | None = None
+        self._scope = trio.CancelScope()
         now = trio.current_time()
-        self.whole = trio.CancelScope(deadline=now + patience.total)
-        self.silence = trio.CancelScope(deadline=now + patience.connect)
+        self._over_at = now + patience.total
+        self._silent_at = now + patience.connect
+        vigil.add(self)
+
+    @property
+    def due(self) -> float:
+        """When one of the clocks runs out, by Trio's clock."""
+        return math.inf if self._verdict else min(self._over_at, self._silent_at)
+
+    @property
+    def has_cut(self) -> bool:
+        """Whether the call was cut short by this."""
+        return self._scope.cancelled_caught
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> bool | None:
+        self._vigil.discard(self)
+        return self._scope.__exit__(exc_type, exc, tb)
 
     def connected(self) -> None:
         """The request is on its way: from here the first token's clock runs."""
@@ -63,7 +129,7 @@ class Watch:
 
     def pause(self) -> None:
         """Silence is nobody's fault now: a token waits for the client, or a refusal was heard."""
-        self.silence.deadline = math.inf
+        self._silent_at = math.inf
 
     def resume(self) -> None:
         """The client took the token: from here the idle clock runs."""
@@ -72,14 +138,20 @@ class Watch:
 
     def stop(self, code: ErrorCode) -> None:
         """Cut the answer short for a reason that is no clock's."""
-        self._stopped = code
-        self.whole.cancel(code)
+        self._verdict = (code, None)
+        self._scope.cancel(code)
+
+    def cut(self) -> None:
+        """Cut the answer short: one of its clocks has run out."""
+        self._verdict = self._blame()
+        self._scope.cancel(self._verdict[0])
 
     def verdict(self) -> tuple[ErrorCode, float | None]:
         """What cut the answer short, and the seconds if it was a clock; ask only when one did."""
-        if self._stopped is not None:
-            return self._stopped, None
-        if self.silence.cancelled_caught:
+        return self._verdict or self._blame()
+
+    def _blame(self) -> tuple[ErrorCode, float]:
+        if self._silent_at <= self._over_at:
             match self._phase:
                 case "connect":
                     return "connect_timeout", self._patience.connect
@@ -90,4 +162,5 @@ class Watch:
         return "total_timeout", self._patience.total
 
     def _listen(self, seconds: float) -> None:
-        self.silence.deadline = trio.current_time() + seconds
+        self._silent_at = trio.current_time() + seconds
+        self._vigil.look(self._silent_at)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import socket
 import ssl
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -655,6 +656,21 @@ async def test_a_request_that_breaks_off_without_an_answer_is_an_error_of_writin
     async with open_provider(way, leave) as url, StreamTransport(way.trusting) as streams:
         with pytest.raises(httpx.WriteError):
             await ask(streams, url, content=b"x" * 8 * MIB)
+
+
+async def test_a_connection_that_is_reset_before_the_first_byte_is_an_error_of_writing(
+    clear: Way,
+) -> None:
+    def reset() -> None:
+        accepted, _ = listening.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        async with StreamTransport(clear.trusting) as streams:
+            with pytest.raises(httpx.WriteError):
+                await ask(streams, url, on_connected=reset)
 
 
 async def test_connected_is_said_when_the_request_begins_to_leave(way: Way) -> None:
