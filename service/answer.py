@@ -15,7 +15,7 @@ import trio
 from quart.wrappers.response import ResponseBody
 
 from service.comparison import Comparison
-from service.events import Chunk, Chunks
+from service.events import Chunk, Chunks, Part
 from service.eventstream import PING, encode, encode_alike
 from service.fanin import Batch, Inbox
 
@@ -95,17 +95,18 @@ class Answer(ResponseBody):
         return b"".join(parts)
 
     def _written(self, batch: Batch) -> bytes:
-        return b"".join(
-            encode_alike(self._head_of(part.model), part.contents)
-            if isinstance(part, Chunks)
-            else encode(part)
-            for part in batch
-        )
+        if len(batch) == 1:
+            return self._block(batch[0])
+        return b"".join(map(self._block, batch))
+
+    def _block(self, part: Part) -> bytes:
+        if not isinstance(part, Chunks):
+            return encode(part)
+        head = self._heads.get(part.model) or self._head_of(part.model)
+        return encode_alike(head, part.contents)
 
     def _head_of(self, model: str) -> bytes:
         """What a block with a piece of this model's text begins with."""
-        head = self._heads.get(model)
-        if head is None:
-            block = encode(Chunk(model=model, content=""))
-            head = self._heads[model] = block[: block.rindex(b'""')]
+        block = encode(Chunk(model=model, content=""))
+        head = self._heads[model] = block[: block.rindex(b'""')]
         return head

@@ -8,6 +8,7 @@ socket is closed at once instead, so that they get every new client.
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -37,6 +38,10 @@ HAND_OVER_SECONDS = 0.1
 NOT_SENT_BYTES = 32 * 1024
 """What the kernel may hold of a connection that it has not sent: with more, a client that does
 not read would be noticed late, and what it is sent would be old."""
+
+COLLECTED_AFTER = (20_000, 20, 20)
+"""Objects that were made and not dropped before the youngest are looked at, some MiB; and how often
+before the older."""
 
 _hypercorn_serves = hypercorn_run.worker_serve
 
@@ -92,6 +97,7 @@ async def worker_serve(  # noqa: ASYNC128  # Hypercorn, to whom it is given, cal
         async def stop_accepting() -> None:
             config.graceful_timeout = await ending.stop_accepting()
 
+        _calm_the_collector()
         await _hypercorn_serves(
             app, config, sockets=sockets, shutdown_trigger=stop_accepting, task_status=task_status
         )
@@ -173,6 +179,17 @@ async def _heed_signals(told: Told, workers: int) -> None:
             told.stop.set()
             if said > (2 if workers > 1 else 1):
                 told.hurry.set()
+
+
+def _calm_the_collector() -> None:
+    """Let it look less often, and not at what is there for good.
+
+    A chunk makes a dozen objects that are gone with it. By itself the collector looks after every
+    700th, and at all modules' every now and then: an eighth of what a chunk costs.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTED_AFTER)
 
 
 def _bounds_of(shared: Shared | None) -> Bounds:
