@@ -56,6 +56,7 @@ class Vigil:
             with trio.move_on_at(self._looks_at):
                 await self._woken.wait()
             now = trio.current_time()
+            await trio.lowlevel.checkpoint()  # who speaks at that very moment is in time
             for watch in self._watches:
                 if watch.due <= now:
                     watch.cut()

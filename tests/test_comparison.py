@@ -62,11 +62,20 @@ async def test_all_starts_come_first_in_the_order_asked_for(autojump_clock: Cloc
 PATIENCE = Patience(connect=5, first_token=30, idle=60, total=300)
 
 
+async def test_who_speaks_at_the_very_moment_at_which_a_clock_runs_out_is_in_time(
+    autojump_clock: Clock,
+) -> None:
+    script = Script("a", (5, Connect()), (30, "x"), (60, "y"))
+    events = await timeline(script, patience=PATIENCE)
+    assert chunks(events) == [(35, "a", "x"), (95, "a", "y")]
+    assert dones(events)["a"][1].code is None
+
+
 @pytest.mark.parametrize(
     ("steps", "code", "text", "ends_at"),
     [
         pytest.param(
-            [(0, Alive()), (5, Connect())],
+            [(0, Alive()), (6, Connect())],
             "connect_timeout",
             "Error: Timeout (5s)",
             5,

@@ -205,8 +205,9 @@ class _Prepared:
 def _prepared(url: str, headers: tuple[tuple[str, str], ...]) -> _Prepared:
     # As bytes: httpx takes text for ASCII, and an application's title may be Größe.
     encoded = [(name.encode(), value.encode()) for name, value in headers]
-    request = httpx.Request("POST", url, headers=[*OUR_HEADERS, *encoded])
-    return _Prepared(request.headers, origin_of(request.url), head_of(request))
+    ours = httpx.Headers([*OUR_HEADERS, *encoded])
+    request = httpx.Request("POST", url, headers=ours)
+    return _Prepared(ours, origin_of(request.url), head_of(request))
 
 
 @cache
