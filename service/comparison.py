@@ -17,7 +17,6 @@ and returns when all of it is gone.
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -32,18 +31,17 @@ from structlog.contextvars import bind_contextvars
 from service.account import Account, milliseconds
 from service.errors import ProviderError
 from service.events import (
-    Chunks,
     Complete,
     Done,
     ErrorChunk,
     ErrorCode,
-    Reasoning,
     Start,
 )
 from service.fanin import Inbox, Outbox, open_fan_in
 from service.outcome import Outcome, summarise
+from service.outlet import Outlet
 from service.patience import Patience, Vigil, Watch
-from service.providers import Prompt, Provider, Step, no_step
+from service.providers import Prompt, Provider
 from service.pulse import Pulse
 from service.question import Question
 
@@ -51,8 +49,6 @@ __all__ = ["Comparison", "Entrant", "entrants_of"]
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
-PROGRESS_EVERY = 10
-"""Chunks between two lines of progress in the log, at debug level."""
 INTERNAL_ERROR = ProviderError(
     "internal_error", "The service failed on this model; its log has the reason. Try again."
 )
@@ -191,7 +187,7 @@ class Comparison:
 
     async def _ask(self, entrant: Entrant, account: Account, watch: Watch, outbox: Outbox) -> End:
         """One model's answer under its clocks, and how it ended."""
-        outlet = _Outlet(account, watch, outbox, self._pulse, self._log)
+        outlet = Outlet(account, watch, outbox, self._pulse, self._log)
         try:
             with watch:
                 ending = await entrant.provider.stream(entrant.prompt, outlet)
@@ -241,75 +237,6 @@ class Comparison:
             wall_ms=milliseconds(trio.current_time() - outcome.started_at),
             peak_buffer_used=inbox.peak,
         )
-
-
-class _Outlet:
-    """The `Sink` of one model: what it hears goes to the clocks, the account and the channel."""
-
-    def __init__(
-        self,
-        account: Account,
-        watch: Watch,
-        outbox: Outbox,
-        pulse: Pulse,
-        log: structlog.typing.FilteringBoundLogger,
-    ) -> None:
-        self._account = account
-        self._watch = watch
-        self._outbox = outbox
-        self._pulse = pulse
-        self._log = log
-        self._wrote_at = -math.inf
-        self.room = outbox.room
-
-    def connected(self) -> None:
-        self._watch.connected()
-        self._account.connected()
-
-    def first_byte(self) -> None:
-        self._account.first_byte()
-
-    def alive(self) -> None:
-        self._watch.alive()
-
-    def refused(self) -> None:
-        self._watch.pause()
-
-    async def text(self, *contents: str, more: bool = False, step: Step = no_step) -> None:
-        self._put_text(contents)
-        await self._until_more_may_come(self._pulse.count(len(contents)), len(contents), more, step)
-
-    async def reasoning(self, content: str, *, more: bool = False) -> None:
-        self._account.reasoning(content)
-        self._outbox.put(Reasoning(model=self._account.name, content=content))
-        await self._until_more_may_come(self._pulse.count(1), 1, more, no_step)
-
-    def has_room(self) -> bool:
-        return self._outbox.is_free
-
-    def text_nowait(self, contents: tuple[str, ...]) -> None:
-        self._put_text(contents)
-        self._wrote_at = self._pulse.count(len(contents))
-        self._watch.resume()
-
-    def _put_text(self, contents: tuple[str, ...]) -> None:
-        account = self._account
-        account.text(contents)
-        if account.chunks % PROGRESS_EVERY < len(contents):
-            self._log.debug("model writes", model=account.name, chunks=account.chunks)
-        self._outbox.put(Chunks(account.name, contents))
-
-    async def _until_more_may_come(self, now: float, chunks: int, more: bool, step: Step) -> None:
-        """Return when the next may be looked for by the model's own task."""
-        outbox, pulse = self._outbox, self._pulse
-        pays = chunks > 1 or now - self._wrote_at < pulse.interval
-        self._wrote_at = now
-        if pulse.interval and pays and not more:
-            await pulse.follow(step)
-        if not outbox.is_free:
-            self._watch.pause()  # a slow reader is not the model's fault
-            await outbox.taken()
-        self._watch.resume()
 
 
 def _start(entrant: Entrant) -> Start:

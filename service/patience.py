@@ -80,8 +80,8 @@ class Vigil:
 class Watch:
     """The clocks around one model's answer; they start to run when this is made.
 
-    The owner enters it around the provider's call, and asks `verdict` when `has_cut`. Everything
-    else is what the call reports.
+    The owner enters it around the provider's call, and asks `verdict` when that was cut short.
+    Everything else is what the call reports.
     """
 
     def __init__(self, patience: Patience, vigil: Vigil) -> None:
@@ -99,11 +99,6 @@ class Watch:
     def due(self) -> float:
         """When one of the clocks runs out, by Trio's clock."""
         return math.inf if self._verdict else min(self._over_at, self._silent_at)
-
-    @property
-    def has_cut(self) -> bool:
-        """Whether the call was cut short by this."""
-        return self._scope.cancelled_caught
 
     def __enter__(self) -> None:
         self._scope.__enter__()

@@ -28,6 +28,7 @@ from service.errors import ProviderError
 from service.testing import Close, Pause, Reset, Wire, open_wire
 from service.testing.wire import Step, Stream
 from service.upstream import open_client, transport
+from service.upstream.body import Body
 from service.upstream.connection import READS_IN_A_ROW
 from service.upstream.transport import KEEP_ALIVE_SECONDS, StreamTransport
 from tests.calling import HEAD, LAST, PATIENCE, all_closed, chunked, response
@@ -948,3 +949,67 @@ async def test_a_long_request_may_be_cancelled_while_it_is_sent(way: Way) -> Non
         with trio.move_on_after(0.05):
             await ask(streams, url, content=b"x" * 16 * MIB)
         assert len(connections() - before) == 1  # the provider's end, which is deaf
+
+
+# --- without waiting ----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def halves(way: Way) -> AsyncIterator[tuple[Body, trio.Event, trio.Event]]:
+    """The body of a response whose second half comes when the first event is set, then its end."""
+    more, end = trio.Event(), trio.Event()
+
+    async def handle(stream: Stream) -> None:
+        await stream.receive_some(65536)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        await more.wait()
+        await stream.send_all(b"half")
+        await end.wait()
+
+    async with (
+        open_provider(way, handle) as url,
+        StreamTransport(way.trusting) as streams,
+        asking(streams, url) as got,
+    ):
+        body: Body = got.extensions["body"]
+        with trio.fail_after(PATIENCE):
+            assert await anext(body) == b"half"
+            yield body, more, end
+            end.set()
+
+
+async def looked_at(body: Body) -> bytes:
+    """What a look brings, once it brings something; b"" when it takes waiting to know."""
+    while (data := body.read_nowait()) is None:  # noqa: ASYNC110  # a look is what this is about
+        await trio.sleep(0.001)
+    return data
+
+
+async def test_what_has_come_can_be_had_without_waiting(way: Way) -> None:
+    async with halves(way) as (body, more, _):
+        assert body.read_nowait() is None
+        more.set()
+        assert await looked_at(body) == b"half"
+        assert body.read_nowait() is None
+
+
+async def test_that_there_is_no_more_is_for_who_can_wait(way: Way) -> None:
+    async with halves(way) as (body, more, end):
+        more.set()
+        assert await looked_at(body) == b"half"
+        end.set()
+        assert await looked_at(body) == b""
+        assert await anext(body, None) is None
+        assert body.is_whole
+
+
+async def test_a_connection_that_breaks_is_an_error_to_who_looks() -> None:
+    async with (
+        open_wire(b"HTTP/1.1 200 OK\r\n\r\nhalf", Pause(0.05), Reset()) as wire,
+        StreamTransport(ssl.create_default_context()) as streams,
+        asking(streams, wire.base_url) as got,
+    ):
+        body: Body = got.extensions["body"]
+        assert await anext(body) == b"half"
+        with trio.fail_after(PATIENCE), pytest.raises(httpx.ReadError):
+            await looked_at(body)

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import structlog
 import trio
 
 from service.errors import ProviderError
-from service.events import Usage
 from service.providers import Ending, Prompt, Sink
+from service.providers.dialect import Delta, Dialect, Reading
 from service.redaction import presentable
 from service.upstream import Client, Reply
 
-__all__ = ["Delta", "Dialect", "HTTPProvider", "Reading", "Request"]
+__all__ = ["HTTPProvider"]
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -36,74 +36,6 @@ LONGEST_REASON = 64
 AFTER_THE_MARKER_SECONDS = 0.02
 """How long the end of the body may lag behind the terminal marker before the connection is
 closed instead of kept: the last chunk of a well-kept server is in the same packet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a dialect wants sent."""
-
-    url: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """What an answer grew by: pieces of its text, and a piece of reasoning, which came first."""
-
-    texts: tuple[str, ...] = ()
-    reasoning: str = ""
-
-
-class Reading(Protocol):
-    """One answer being read; pure: bytes in, pieces of text out."""
-
-    @property
-    def marked_done(self) -> bool:
-        """The provider's terminal marker has come; nothing after it counts."""
-
-    @property
-    def finished(self) -> bool:
-        """Nothing of the answer is missing any more, marker or not."""
-
-    @property
-    def usage(self) -> Usage | None:
-        """What has been reported of its tokens so far."""
-
-    @property
-    def cost_usd(self) -> float | None:
-        """What has been reported of its price so far."""
-
-    def plain(self, data: bytes) -> tuple[str, ...] | None:
-        """The pieces of text in these bytes, if they hold nothing else; None: ask `feed`."""
-
-    def feed(self, data: bytes) -> Iterable[Delta]:
-        """The pieces in these bytes; lazy, and to be exhausted. Raises `ProviderError`."""
-
-    def flush(self) -> Iterable[Delta]:
-        """The pieces in what stood without its end when the body ended."""
-
-    def whole(self, body: bytes) -> Iterable[Delta]:
-        """The pieces of an answer that came as one JSON object. Raises `ProviderError`."""
-
-    def ending(self) -> Ending:
-        """How it ended; raises `ProviderError` when it was not whole."""
-
-
-class Dialect(Protocol):
-    """A provider's wire format."""
-
-    def parameters(self, prompt: Prompt) -> Mapping[str, Any]:
-        """What `request` would send for this prompt besides model and messages."""
-
-    def request(self, prompt: Prompt) -> Request:
-        """The HTTP request of a prompt."""
-
-    def reading(self) -> Reading:
-        """A fresh reading, for one answer."""
-
-    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-        """What a status other than 200 means."""
 
 
 class HTTPProvider:

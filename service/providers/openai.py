@@ -24,7 +24,7 @@ from service.errors import ProviderError
 from service.events import Usage
 from service.eventstream import Decoder, FrameTooLarge, ServerSentEvent
 from service.providers import Ending, Prompt
-from service.providers.call import Delta, Request
+from service.providers.dialect import Delta, Request
 from service.providers.faults import classify, mapping, refusal
 from service.providers.loose_json import loads
 from service.providers.plain_chunks import plain_texts

@@ -21,13 +21,13 @@ from typing import Literal, TypeAlias
 import httpx
 import trio
 
+from service.upstream.body import Body
 from service.upstream.faults import provider_errors
 from service.upstream.names import look_names_up_apart
 from service.upstream.pooled import PooledTransport, left_early
 from service.upstream.transport import (
     READ_BYTES,
     Asking,
-    Body,
     Origin,
     StreamTransport,
     head_of,

@@ -16,10 +16,10 @@ from typing import Any
 
 import service.answer
 import service.application
-import service.comparison
 import service.edge.connection
 import service.edge.serving
 import service.log
+import service.outlet
 import service.providers.openai
 import service.routes
 import service.upstream.client
@@ -62,7 +62,7 @@ def fail_in_parse() -> None:
 
 
 def fail_in_fan_in() -> None:
-    outlet = service.comparison._Outlet
+    outlet = service.outlet.Outlet
     guilty = lambda self, *_, **__: self._account.name == BAD  # noqa: E731
     outlet.text = raising_if(guilty, outlet.text)  # type: ignore[method-assign]
 

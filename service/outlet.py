@@ -1,0 +1,101 @@
+"""What one model says: to its clocks, its account, and its place in the channel.
+
+This is where a model waits, and for whom. For the client, until what was put last has been taken:
+its silence is nobody's fault meanwhile. And under load for the next beat, at which a step of its
+provider's is taken for it, so that its task need not wake to find that more text has come.
+"""
+
+from __future__ import annotations
+
+import math
+
+import structlog
+
+from service.account import Account
+from service.events import Chunks, Reasoning
+from service.fanin import Outbox
+from service.patience import Watch
+from service.providers import Step, no_step
+from service.pulse import Pulse
+
+__all__ = ["Outlet"]
+
+PROGRESS_EVERY = 10
+"""Chunks between two lines of progress in the log, at debug level."""
+
+
+class Outlet:
+    """The `Sink` of one model: what it hears goes to the clocks, the account and the channel."""
+
+    def __init__(
+        self,
+        account: Account,
+        watch: Watch,
+        outbox: Outbox,
+        pulse: Pulse,
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        self._account = account
+        self._watch = watch
+        self._outbox = outbox
+        self._pulse = pulse
+        self._log = log
+        self._wrote_at = -math.inf
+        self.room = outbox.room
+
+    def connected(self) -> None:
+        """The request began to leave."""
+        self._watch.connected()
+        self._account.connected()
+
+    def first_byte(self) -> None:
+        """The response's headers are there."""
+        self._account.first_byte()
+
+    def alive(self) -> None:
+        """Something came that is no token."""
+        self._watch.alive()
+
+    def refused(self) -> None:
+        """The provider has said no."""
+        self._watch.pause()
+
+    async def text(self, *contents: str, more: bool = False, step: Step = no_step) -> None:
+        """Hand on pieces of the answer; see `Sink.text`."""
+        self._put_text(contents)
+        await self._until_more_may_come(self._pulse.count(len(contents)), len(contents), more, step)
+
+    async def reasoning(self, content: str, *, more: bool = False) -> None:
+        """Hand on a piece of the thinking."""
+        self._account.reasoning(content)
+        self._outbox.put(Reasoning(model=self._account.name, content=content))
+        await self._until_more_may_come(self._pulse.count(1), 1, more, no_step)
+
+    def has_room(self) -> bool:
+        """Whether the client has taken what was handed on."""
+        return self._outbox.is_free
+
+    def text_nowait(self, contents: tuple[str, ...]) -> None:
+        """Hand on pieces of the answer in a step."""
+        self._put_text(contents)
+        self._wrote_at = self._pulse.count(len(contents))
+        self._watch.resume()
+
+    def _put_text(self, contents: tuple[str, ...]) -> None:
+        account = self._account
+        account.text(contents)
+        if account.chunks % PROGRESS_EVERY < len(contents):
+            self._log.debug("model writes", model=account.name, chunks=account.chunks)
+        self._outbox.put(Chunks(account.name, contents))
+
+    async def _until_more_may_come(self, now: float, chunks: int, more: bool, step: Step) -> None:
+        """Return when the next may be looked for by the model's own task."""
+        outbox, pulse = self._outbox, self._pulse
+        pays = chunks > 1 or now - self._wrote_at < pulse.interval
+        self._wrote_at = now
+        if pulse.interval and pays and not more:
+            await pulse.follow(step)
+        if not outbox.is_free:
+            self._watch.pause()  # a slow reader is not the model's fault
+            await outbox.taken()
+        self._watch.resume()
