@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import trio
 from hyperframe.frame import WindowUpdateFrame
@@ -16,7 +17,7 @@ from tests.chaos.namespace import IN_NAMESPACE, OUTSIDE, in_namespace, open_name
 from tests.chaos.scene import Scene, Stage
 from tests.chaos.service_under_test import Config
 from tests.chaos.upstream import Talk, Upstream, chunked, counting, text_event
-from tests.chaos.waiting import until
+from tests.chaos.waiting import comes, until
 from tests.clients import asking
 from tests.grammar import check_stream
 
@@ -29,16 +30,18 @@ def milliseconds(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms"
 
 
-def cancelled(scene: Scene, models: int, *, comparisons: int = 1) -> list[dict[str, object]]:
+async def cancelled(scene: Scene, models: int, *, comparisons: int = 1) -> list[dict[str, object]]:
     """The log's lines of these models, which were cancelled, in comparisons that were left."""
+    # A line leaves the service by a thread, and may still be on its way.
+    left = partial(scene.service.lines, "comparison ended", outcome="client_gone")
+    await comes(lambda: len(left()) >= comparisons, within=1)
     ended = [
         line
         for line in scene.service.lines("model ended", code="cancelled")
         if line["provider"] == "fake"
     ]
     assert len(ended) == models, f"{len(ended)} of {models} models were cancelled"
-    left = scene.service.lines("comparison ended", outcome="client_gone")
-    assert len(left) == comparisons, f"{len(left)} comparisons were left"
+    assert len(left()) == comparisons, f"{len(left())} comparisons were left"
     return ended
 
 
@@ -118,7 +121,7 @@ async def left_in_the_flow(scene: Scene, leave: str) -> str:
         if leave == "half":
             await client.until(lambda: client.closed)
     await scene.service.logged("comparison ended", within=1, outcome="client_gone")
-    ended = cancelled(scene, 9)
+    ended = await cancelled(scene, 9)
     partial = [int(str(line["output_tokens"])) for line in ended]
     assert all(partial), f"no partial usage in the log: {partial}"
     return f"9 closed after {milliseconds(took)}, {sum(partial)} tokens in the log"
@@ -419,7 +422,7 @@ async def vanishes(scene: Scene) -> str:
     await scene.upstream.quiet(within=scene.config.write_timeout + 2)
     took = trio.current_time() - before
     await scene.service.logged("comparison ended", within=1, outcome="client_gone")
-    cancelled(scene, 9)
+    await cancelled(scene, 9)
     return f"9 closed after {took:.1f} s"
 
 
@@ -517,7 +520,7 @@ async def resets_one_of_ten(scene: Scene) -> str:
             scene.accepted[stream.headers["x-comparison-id"]] = models
             texts = check_stream(bytes(stream.body), models)
             assert set(texts.values()) == {expected}
-    cancelled(scene, 2)
+    await cancelled(scene, 2)
     return f"closed after {milliseconds(took)}, 9 of 9 whole"
 
 
@@ -542,7 +545,7 @@ async def goes_away(scene: Scene) -> str:
         within=1,
         what="3 comparisons are told as left",
     )
-    cancelled(scene, 9, comparisons=3)
+    await cancelled(scene, 9, comparisons=3)
     return f"closed after {milliseconds(took)}"
 
 

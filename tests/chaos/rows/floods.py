@@ -205,7 +205,7 @@ async def rapid_reset(scene: Scene) -> str:
     assert client.goaways()[0].error_code == ENHANCE_YOUR_CALM, client.goaways()
     asked = scene.upstream.accepted
     assert asked <= scene.config.resets_per_connection + 40, f"{asked} requests to the provider"
-    [line] = scene.service.lines("client cut")
+    line = await scene.service.logged("client cut", within=1)
     assert str(line["reason"]).startswith("resets"), line
     await scene.upstream.quiet(within=1)
     await scene.healthy()

@@ -413,7 +413,7 @@ async def one_model_fails(scene: Scene) -> str:
     answers = await scene.compare("fake:bad", "fake:steady", "fake:steady")
     assert answers.code("fake:bad") == "internal_error", answers.code("fake:bad")
     assert answers.code("fake:steady") is None
-    [line] = scene.service.lines("provider code failed")
+    line = await scene.service.logged("provider code failed", within=1)
     assert "injected by the harness" in line["exception"]
     await scene.healthy()
     return "internal_error, 2 of 2 others whole, the traceback is in the log"

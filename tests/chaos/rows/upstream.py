@@ -421,7 +421,7 @@ async def refuses(scene: Scene) -> str:
             for status, body, headers, code in REFUSALS
         )
     )
-    [line] = scene.service.lines("model ended", code="rate_limited")
+    line = await scene.service.logged("model ended", within=1, code="rate_limited")
     assert line["retry_after"] == 7, line
     return "4 of 4"
 
