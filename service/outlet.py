@@ -93,9 +93,10 @@ class Outlet:
         outbox, pulse = self._outbox, self._pulse
         pays = chunks > 1 or now - self._wrote_at < pulse.interval
         self._wrote_at = now
+        self._watch.resume()
         if pulse.interval and pays and not more:
             await pulse.follow(step)
         if not outbox.is_free:
             self._watch.pause()  # a slow reader is not the model's fault
             await outbox.taken()
-        self._watch.resume()
+            self._watch.resume()

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import trio
@@ -1099,3 +1100,30 @@ async def test_a_refusal_whose_words_do_not_come_is_still_a_refusal(
             codes = [event.code async for event in inbox if isinstance(event, Done)]
         await all_closed(wire)
     assert codes == ["rate_limited"]
+
+
+# --- what came together -------------------------------------------------------------------------
+
+
+async def test_of_what_one_read_brought_only_the_last_may_wait_for_a_beat() -> None:
+    class Noting(Heard):
+        waits: tuple[bool, ...] = ()
+
+        async def text(self, *contents: str, **how: Any) -> None:
+            self.waits += (not how.get("more"),)
+            await super().text(*contents)
+
+        async def reasoning(self, content: str, *, more: bool = False) -> None:
+            self.waits += (not more,)
+            await super().reasoning(content)
+
+    thinking = b'data: {"choices": [{"delta": {"reasoning": "hm"}}]}\n\n'
+    noting = Noting()
+    steps = (HEAD, chunked(thinking * 3 + chunk("a") + thinking), Pause(0.05))
+    async with (
+        open_wire(*steps, chunked(STOP, DONE) + LAST) as wire,
+        open_provider(wire.base_url) as provider,
+    ):
+        await provider.stream(PROMPT, noting)
+    assert (noting.content, len(noting.thoughts)) == ("a", 4)
+    assert noting.waits == (False, False, False, False, True)

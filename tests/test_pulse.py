@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from service.events import Chunk, Done
+from service.patience import Patience
 from service.providers import Ending, Prompt, Sink, no_step
 from service.pulse import BUSY, QUIET, WINDOW_SECONDS, Pulse
 from service.testing import Script
@@ -249,3 +250,27 @@ async def test_who_writes_more_slowly_than_the_beat_does_not_wait_for_it(
         events = await timeline(Script("a", *((0.1, "x"),) * 5), pulse=pulse)
     times = [at for at, event in events if isinstance(event, Chunk)]
     assert times == [pytest.approx((n + 1) / 10) for n in range(5)]
+
+
+async def test_who_has_spoken_in_time_is_not_cut_while_it_waits_for_a_beat(
+    autojump_clock: MockClock,
+) -> None:
+    class Bursts(Script):
+        async def stream(self, prompt: Prompt, sink: Sink) -> Ending:
+            sink.connected()
+            await trio.sleep(0.095)
+            await sink.text("a", "b", step=lambda: True)
+            return Ending(finish_reason="stop")
+
+    class Quiet(Busy):
+        def count(self, chunks: int) -> float:
+            self.interval = 0.05 if trio.current_time() < 0.4 else 0.0
+            return trio.current_time()
+
+    pulse = Quiet(0.05)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pulse.beat)
+        events = await timeline(Bursts("a"), patience=Patience(first_token=0.1), pulse=pulse)
+        nursery.cancel_scope.cancel("the test is over")
+    [done] = [event for _, event in events if isinstance(event, Done)]
+    assert (done.code, done.chunks) == (None, 2)

@@ -1013,3 +1013,25 @@ async def test_a_connection_that_breaks_is_an_error_to_who_looks() -> None:
         assert await anext(body) == b"half"
         with trio.fail_after(PATIENCE), pytest.raises(httpx.ReadError):
             await looked_at(body)
+
+
+async def test_what_came_in_several_pieces_is_one_look_over_tls_too(way: Way) -> None:
+    async def handle(stream: Stream) -> None:
+        await stream.receive_some(65536)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\nfirst")
+        for piece in (b"1", b"2", b"3", b"4", b"5"):
+            await stream.send_all(piece)  # over TLS a record each
+        await stream.send_all(b"last")
+        await trio.sleep_forever()
+
+    async with (
+        open_provider(way, handle) as url,
+        StreamTransport(way.trusting) as streams,
+        asking(streams, url) as got,
+    ):
+        body: Body = got.extensions["body"]
+        received = await anext(body)
+        with trio.fail_after(PATIENCE):
+            await trio.sleep(0.1)  # until all of it is in the kernel's hands
+            received += await looked_at(body) if not received.endswith(b"last") else b""
+    assert received == b"first12345last"

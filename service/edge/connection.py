@@ -148,7 +148,9 @@ class Connection(TCPServer):
             # Past Trio, whose way through the scheduler costs more than the write; by the number
             # that the socket has now, which is none when it is closed.
             return os.write(self._socket.fileno(), data)
-        except OSError:
+        except OSError as exc:
+            if exc.errno == errno.ETIMEDOUT:  # it is told once, to whoever comes first
+                self._say_that_it_was_cut()
             return 0  # there is no room, or the client has left: who waits for room will see
 
     async def _give_way(self) -> None:

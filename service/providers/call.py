@@ -131,9 +131,12 @@ class HTTPProvider:
                         await sink.text(*texts, more=reply.has_more, step=glance.step)
                         continue
                     sink.alive()
-                    for delta in together(reading.feed(chunk) if texts is None else ()):
-                        # One that has said why it stopped is not kept waiting for its end.
-                        more = reply.has_more or reading.finished
+                    if texts is not None:
+                        continue  # a whole event, and nothing in it
+                    for delta, is_last in _with_the_last(together(reading.feed(chunk))):
+                        # What is here already waits for nothing, and one that has said why it
+                        # stopped is not kept waiting for its end.
+                        more = not is_last or reply.has_more or reading.finished
                         await _hand_on(delta, sink, more=more)
                     if reading.marked_done:
                         await _find_the_end(chunks, at_once=reply.is_whole)
@@ -189,6 +192,7 @@ class _Glance:
     def left(self) -> bytes:
         """What was read and is more than text: for the model's own task."""
         left, self._left = self._left, b""
+        self._in_vain = 0
         return left
 
     def step(self) -> bool:
@@ -224,6 +228,23 @@ def together(deltas: Iterable[Delta]) -> Iterator[Delta]:
         fault = error
     if texts:
         yield Delta(texts=tuple(texts))
+    if fault is not None:
+        raise fault
+
+
+def _with_the_last(deltas: Iterable[Delta]) -> Iterator[tuple[Delta, bool]]:
+    """Each piece, and whether it is the last; those before a fault come before it, too."""
+    waiting: Delta | None = None
+    fault: ProviderError | None = None
+    try:
+        for delta in deltas:
+            if waiting is not None:
+                yield waiting, False
+            waiting = delta
+    except ProviderError as error:
+        fault = error
+    if waiting is not None:
+        yield waiting, fault is None
     if fault is not None:
         raise fault
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 import httpx
@@ -166,25 +167,34 @@ class _Secure:
     async def receive(self, most: int) -> bytes:
         await self._clear.take_turn()
         try:
-            return await self._done(lambda: self._tls.read(most))
+            first = await self._done(lambda: self._tls.read(most))
+            return first + self._read_ahead(most - len(first)) if first else first
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""  # few servers announce that they close; HTTP knows whether it is too early
         except ssl.SSLError as exc:
             raise httpx.ReadError("The connection broke.") from exc
 
     def receive_nowait(self, most: int) -> bytes | None:
-        while True:
-            try:
-                return self._tls.read(most)
-            except ssl.SSLWantReadError:
-                if self._outgoing.pending:
-                    return b""  # there is something to send first, as new keys
-                data = self._clear.receive_nowait(TLS_READ_BYTES)
-                if not data:
-                    return data
-                self._incoming.write(data)
-            except ssl.SSLError:
-                return b""  # the end, or a fault, which does not go away
+        read = self._read_ahead(most)
+        if read or self._outgoing.pending:
+            return read  # nothing, if there is something to send first, as new keys
+        data = self._clear.receive_nowait(TLS_READ_BYTES)
+        if not data:
+            return data
+        self._incoming.write(data)
+        return self._read_ahead(most) or None
+
+    def _read_ahead(self, most: int) -> bytes:
+        """Up to `most` bytes of the records that are here; one read of OpenSSL's ends with each.
+
+        A fault, or the end, shows again in the next read, which is not this one.
+        """
+        parts = []
+        with suppress(ssl.SSLError):
+            while most > 0 and (part := self._tls.read(most)):
+                parts.append(part)
+                most -= len(part)
+        return b"".join(parts)
 
     def is_quiet(self) -> bool:
         read_ahead = self._tls.pending() or self._incoming.pending
