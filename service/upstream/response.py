@@ -12,12 +12,13 @@ from typing import Any
 import httptools
 import httpx
 
-__all__ = ["Response"]
+__all__ = ["FRAMING", "Response"]
 
 HEAD_BYTES = 64 * 1024
 """Of all that is not body, in a row: a head, interim responses before it, chunks' extensions.
 Providers' heads have 1 to 3 KiB; curl takes 300, nginx 8 to 32."""
 FRAMING = (b"content-length", b"transfer-encoding")
+"""Headers that say where a body ends."""
 
 
 class Response:

@@ -26,7 +26,7 @@ import trio
 
 from service.upstream.body import Body
 from service.upstream.connection import Connection, open_connection
-from service.upstream.response import Response
+from service.upstream.response import FRAMING, Response
 
 __all__ = [
     "READ_BYTES",
@@ -50,7 +50,6 @@ READ_BYTES = 16 * 1024
 Origin: TypeAlias = tuple[str, str, int]
 
 CHUNKED = "transfer-encoding"
-FRAMING = (b"content-length", b"transfer-encoding")
 _SAFE = re.compile(rb"[^\x00\r\n]*")
 
 
