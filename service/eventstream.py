@@ -23,11 +23,22 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["PING", "Decoder", "FrameTooLarge", "ServerSentEvent", "encode", "encode_alike"]
+__all__ = [
+    "BETWEEN",
+    "PING",
+    "Decoder",
+    "FrameTooLarge",
+    "ServerSentEvent",
+    "apart",
+    "encode",
+    "encode_alike",
+]
 
 PING: Final = b": ping\n\n"
 """A comment: it keeps the connection warm and is an event to nobody."""
 
+BETWEEN: Final = b"\n\ndata: "
+"""What stands between the data of two events of one line each."""
 BOM: Final = b"\xef\xbb\xbf"
 MEBI: Final = 1024 * 1024
 RETRY_DIGITS: Final = 15
@@ -114,11 +125,12 @@ class Decoder:
                     yield event
 
     def plain(self, data: bytes, *, leaving: int = 0) -> tuple[bytes, bytes] | None:
-        """The lines of data in the events that `data` makes whole, if each is one `data: ` line.
+        """The data of the events that `data` makes whole, if each is one `data: ` line.
 
-        That is how providers write, and it can be had without looking at every line: as bytes, an
-        LF between each two; and behind them what is left, the last `leaving` events of it
-        included. None: `feed` must be asked. Nothing has been read yet; `skip` does that.
+        That is how providers write, and it can be had without looking at every line: as bytes,
+        `BETWEEN` between each two (`apart` takes them apart, and sees whether it is so); and behind
+        them what is left, the last `leaving` events of it included. None: `feed` must be asked.
+        Nothing has been read yet; `skip` does that.
         """
         end = data.rfind(b"\n\n")
         for _ in range(leaving):
@@ -129,19 +141,13 @@ class Decoder:
         if self._line:
             end += len(self._line)
             data = bytes(self._line) + data
-        rest = data[end + 2 :]
         if end > self._max_line_bytes or not data.startswith(b"data: "):
             return None
-        lines = data[6:end].replace(b"\n\ndata: ", b"\n")
-        # Every LF that is left must stand for eight bytes of which seven are gone.
-        if 7 * lines.count(b"\n") != end - 6 - len(lines) or (b"\n" in rest and not leaving):
-            return None
-        return lines, rest
+        rest = data[end + 2 :]
+        return None if b"\n" in rest and not leaving else (data[6:end], rest)
 
     def skip(self, rest: bytes) -> None:
-        """Pass over the events that `plain` gave the lines of, and over the `rest`, which has no
-        line's end in it.
-        """
+        """Pass over the events that `plain` gave, and over the `rest`, which has no line's end."""
         self._head = None
         self._line = bytearray(rest)
         self._bytes_spent = self._lines_spent = 0
@@ -250,6 +256,13 @@ class Decoder:
         if not event:
             return ServerSentEvent(data.decode("utf-8", "replace"))
         return ServerSentEvent(data.decode("utf-8", "replace"), event.decode("utf-8", "replace"))
+
+
+def apart(events: bytes) -> list[bytes] | None:
+    """The data of each event, of those that `Decoder.plain` gave; None: not all have one line."""
+    each = events.split(BETWEEN)
+    # Every LF must be one of two that stand between two events.
+    return each if events.count(b"\n") == 2 * len(each) - 2 else None
 
 
 def encode(event: object) -> bytes:

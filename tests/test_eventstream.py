@@ -17,7 +17,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from service.events import Chunk
-from service.eventstream import PING, Decoder, FrameTooLarge, ServerSentEvent, encode, encode_alike
+from service.eventstream import (
+    PING,
+    Decoder,
+    FrameTooLarge,
+    ServerSentEvent,
+    apart,
+    encode,
+    encode_alike,
+)
 
 MIB = 1024 * 1024
 BOM = b"\xef\xbb\xbf"
@@ -552,16 +560,25 @@ def test_blocks_that_differ_in_their_text_alone_are_those_that_are_written_one_b
 # --- many events at once -------------------------------------------------------------------------
 
 
+def plain(decoder: Decoder, data: bytes, leaving: int = 0) -> tuple[list[bytes], bytes] | None:
+    found = decoder.plain(data, leaving=leaving)
+    each = apart(found[0]) if found else None
+    return (each, found[1]) if found and each is not None else None
+
+
 @pytest.mark.parametrize(
-    ("data", "lines", "rest"),
+    ("data", "each", "rest"),
     [
-        (b"data: 1\n\n", b"1", b""),
-        (b"data: 1\n\ndata: 2\n\n", b"1\n2", b""),
-        (b"data: 1\n\ndata: 2\n\nda", b"1\n2", b"da"),
+        (b"data: 1\n\n", [b"1"], b""),
+        (b"data: 1\n\ndata: 2\n\n", [b"1", b"2"], b""),
+        (b"data: 1\n\ndata: 2\n\nda", [b"1", b"2"], b"da"),
+        (b"data: 1\n\ndata: \n\n", [b"1", b""], b""),
     ],
 )
-def test_plain_events_can_be_had_as_lines(data: bytes, lines: bytes, rest: bytes) -> None:
-    assert Decoder().plain(data) == (lines, rest)
+def test_the_data_of_plain_events_can_be_had_at_once(
+    data: bytes, each: list[bytes], rest: bytes
+) -> None:
+    assert plain(Decoder(), data) == (each, rest)
 
 
 @pytest.mark.parametrize(
@@ -587,19 +604,20 @@ def test_plain_events_can_be_had_as_lines(data: bytes, lines: bytes, rest: bytes
 def test_what_is_not_that_plain_is_left_to_the_other_reading(before: bytes, data: bytes) -> None:
     decoder = Decoder()
     assert list(decoder.feed(before)) == []
-    assert decoder.plain(data) is None
+    assert plain(decoder, data) is None
 
 
 def test_the_last_events_can_be_left_to_the_other_reading() -> None:
     data = b"data: 1\n\ndata: 2\n\nevent: x\ndata: 3\n\ndata: [DONE]\n\n"
-    assert Decoder().plain(data, leaving=2) == (b"1\n2", b"event: x\ndata: 3\n\ndata: [DONE]\n\n")
-    assert Decoder().plain(data, leaving=4) is None
+    left = b"event: x\ndata: 3\n\ndata: [DONE]\n\n"
+    assert plain(Decoder(), data, leaving=2) == ([b"1", b"2"], left)
+    assert plain(Decoder(), data, leaving=4) is None
 
 
 def test_a_line_that_a_read_has_cut_is_joined_and_passed_over_once() -> None:
     decoder = Decoder()
     assert list(decoder.feed(b"data: on")) == []
-    assert decoder.plain(b"e\n\ndata: two\n\ndata: th") == (b"one\ntwo", b"data: th")
+    assert plain(decoder, b"e\n\ndata: two\n\ndata: th") == ([b"one", b"two"], b"data: th")
     decoder.skip(b"data: th")
     assert [event.data for event in decoder.feed(b"ree\n\n")] == ["three"]
 

@@ -27,7 +27,7 @@ from service.providers import Ending, Prompt
 from service.providers.dialect import Delta, Request
 from service.providers.faults import classify, mapping, refusal
 from service.providers.loose_json import loads
-from service.providers.plain_chunks import plain_texts
+from service.providers.plain_chunks import PlainChunks
 
 __all__ = ["ChatCompletions", "ChatReading", "Flavour"]
 
@@ -111,6 +111,7 @@ class ChatReading:
     def __init__(self) -> None:
         self.marked_done = False
         self._decoder = Decoder()
+        self._plain = PlainChunks()
         self._finish_reason: str | None = None
         self.usage: Usage | None = None
         self.cost_usd: float | None = None
@@ -128,8 +129,8 @@ class ChatReading:
         """The pieces of text in these bytes, if they hold nothing else."""
         if self.marked_done or (plain := self._decoder.plain(data)) is None:
             return None
-        lines, rest = plain
-        texts = plain_texts(lines)
+        events, rest = plain
+        texts = self._plain.texts(events)
         if texts is not None:
             self._decoder.skip(rest)
             self._heard = True
@@ -142,8 +143,8 @@ class ChatReading:
             return
         # Where an answer ends, its last words stand behind many that are plain.
         if (plain := self._decoder.plain(data, leaving=LAST_WORDS)) is not None:
-            lines, rest = plain
-            if texts := plain_texts(lines):
+            events, rest = plain
+            if texts := self._plain.texts(events):
                 self._decoder.skip(b"")
                 self._heard = self._wrote = True
                 yield Delta(texts=texts)
