@@ -15,6 +15,8 @@ import h11
 import msgspec
 import trio
 from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.events import Body
+from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import H11SendableEvent
 
@@ -45,7 +47,7 @@ class HTTP1(H11Protocol):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         most_bytes = self.config.h11_max_incomplete_size
-        self.connection = _Inbound(h11.SERVER, max_incomplete_event_size=most_bytes)
+        self.connection = self._inbound = _Inbound(h11.SERVER, max_incomplete_event_size=most_bytes)
         self._handling = trio.Lock()
         self.can_read = self._ahead = _Ahead()
         self._head_begun = False
@@ -111,6 +113,14 @@ class HTTP1(H11Protocol):
         if not self._closed:  # it may have left in the last step
             await super()._create_stream(_as_served(request))
 
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Send one thing that a response consists of."""
+        # Past h11, for which a piece of a body is an object, a state and three writes.
+        if type(event) is Body and event.data and self._inbound.in_chunks:
+            await self.send(RawData(data=b"%x\r\n%b\r\n" % (len(event.data), event.data)))
+        else:
+            await super().stream_send(event)
+
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
         if isinstance(event, h11.Response):
             event = _dressed(event, draining=gate_of(self.config).draining.is_set())
@@ -141,9 +151,18 @@ class _Inbound(h11.Connection):
     request whose answer is running must not be the one to pay.
     """
 
-    def next_event(self) -> Any:
-        """What the client said next; nothing, once it has said that it will say no more."""
-        return h11.NEED_DATA if self.their_state is h11.MUST_CLOSE else super().next_event()
+    in_chunks = False
+    """Whether a response's body is being sent, and each piece of it is a chunk (RFC 9112, 7.1)."""
+
+    def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
+        """The bytes that say it, for `send` and whoever else asks."""
+        said = super().send_with_data_passthrough(event)
+        self.in_chunks = (
+            type(event) is h11.Response
+            and self.our_state is h11.SEND_BODY
+            and b"\r\ntransfer-encoding: chunked\r\n" in b"".join(said or ()).lower()
+        )
+        return said
 
 
 class _ComesLater(Exception):
