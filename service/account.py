@@ -49,14 +49,15 @@ class Account:
         if self._first_byte_ms is None:
             self._first_byte_ms = self._elapsed_ms()
 
-    def text(self, contents: tuple[str, ...]) -> None:
-        """Pieces of the answer are there, and are handed on together."""
+    def text(self, contents: tuple[str, ...]) -> int:
+        """Pieces of the answer are there, and are handed on together; their characters."""
         if self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
         size = sum(map(len, contents))
         self._last = (len(contents), size, 0)
         self.chunks += len(contents)
         self._characters += size
+        return size
 
     def reasoning(self, content: str) -> None:
         """A piece of the thinking is handed on."""

@@ -15,7 +15,7 @@ import trio
 from quart.wrappers.response import ResponseBody
 
 from service.comparison import Comparison
-from service.events import Chunk, Chunks, Part
+from service.events import SILENCE, Chunk, Chunks, Part
 from service.eventstream import PING, encode, encode_alike
 from service.fanin import Batch, Inbox
 
@@ -29,14 +29,10 @@ to 200 bytes). With the last batch it is the 16 KiB of a TLS record or a frame o
 
 
 class Answer(ResponseBody):
-    """The body of `/compare-stream`: the events of one comparison as Server-Sent Events.
+    """The body of `/compare-stream`: the events of one comparison as Server-Sent Events."""
 
-    `heartbeat` is how many seconds may pass without output before a comment is sent.
-    """
-
-    def __init__(self, comparison: Comparison, *, heartbeat: float) -> None:
+    def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
-        self._heartbeat = heartbeat
         self._opened = comparison.open()
         self._inbox: Inbox
         self._heads: dict[str, bytes] = {}
@@ -65,19 +61,13 @@ class Answer(ResponseBody):
 
     async def __anext__(self) -> bytes:
         try:
-            return self._with_what_is_ready(self._inbox.batch_nowait())
-        except trio.WouldBlock:
-            pass
+            try:
+                batch = self._inbox.batch_nowait()
+            except trio.WouldBlock:
+                batch = await self._inbox.batch()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
-        # Only the receive stands in the scope: it is atomic, so no event is lost to a heartbeat.
-        with trio.move_on_after(self._heartbeat):
-            try:
-                batch = await self._inbox.batch()
-            except trio.EndOfChannel:
-                raise StopAsyncIteration from None
-            return self._with_what_is_ready(batch)
-        return PING
+        return self._with_what_is_ready(batch)
 
     def _with_what_is_ready(self, batch: Batch) -> bytes:
         """This batch, and those that wait already, as one write."""
@@ -100,10 +90,10 @@ class Answer(ResponseBody):
         return b"".join(map(self._block, batch))
 
     def _block(self, part: Part) -> bytes:
-        if not isinstance(part, Chunks):
-            return encode(part)
-        head = self._heads.get(part.model) or self._head_of(part.model)
-        return encode_alike(head, part.contents)
+        if isinstance(part, Chunks):
+            head = self._heads.get(part.model) or self._head_of(part.model)
+            return encode_alike(head, part.contents)
+        return PING if part is SILENCE else encode(part)
 
     def _head_of(self, model: str) -> bytes:
         """What a block with a piece of this model's text begins with."""

@@ -17,6 +17,7 @@ and returns when all of it is gone.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -38,6 +39,7 @@ from service.events import (
     Start,
 )
 from service.fanin import Inbox, Outbox, open_fan_in
+from service.heartbeat import Heartbeat
 from service.outcome import Outcome, summarise
 from service.outlet import Outlet
 from service.patience import Patience, Vigil, Watch
@@ -90,6 +92,7 @@ class Comparison:
     """One question to several models; opened at most once.
 
     `pulse` is the beat at which chunks are looked for under load; without one there is none.
+    `heartbeat` is how many seconds the reader may wait in vain before it finds `SILENCE`.
     `on_done` hears every model's end, cancelled ones included; it must not block.
     """
 
@@ -100,6 +103,7 @@ class Comparison:
         patience: Patience,
         *,
         pulse: Pulse | None = None,
+        heartbeat: float = math.inf,
         on_done: Callable[[Done], None] = lambda _: None,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
@@ -107,6 +111,7 @@ class Comparison:
         self.entrants = tuple(entrants)
         self._patience = patience
         self._pulse = pulse or Pulse(0)
+        self._heartbeat = heartbeat
         self._on_done = on_done
         self._watches: list[Watch] = []
         self._stopped: ErrorCode | None = None
@@ -124,7 +129,10 @@ class Comparison:
         outbox, inbox = open_fan_in(len(self.entrants))
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._conduct, outcome, outbox, name=f"comparison {self.id}")
+                heartbeat = Heartbeat(self._heartbeat, inbox, outbox)
+                nursery.start_soon(
+                    self._conduct, outcome, outbox, heartbeat, name=f"comparison {self.id}"
+                )
                 yield inbox
                 # Not closed first: the children then see Cancelled and nothing besides.
                 nursery.cancel_scope.cancel("the reader has left")
@@ -140,11 +148,11 @@ class Comparison:
         for watch in self._watches:
             watch.stop(code)
 
-    async def _conduct(self, outcome: Outcome, outbox: Outbox) -> None:
+    async def _conduct(self, outcome: Outcome, outbox: Outbox, heartbeat: Heartbeat) -> None:
         with outbox:
             # In one write; and only when the reader has taken them is anybody asked, and billed.
             await outbox.send(*map(_start, self.entrants))
-            vigil = Vigil()
+            vigil = Vigil(heartbeat)
             async with trio.open_nursery() as models:
                 for entrant in self.entrants:
                     models.start_soon(

@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 __all__ = [
     "ERROR_CODES",
+    "SILENCE",
     "Chunk",
     "Chunks",
     "Complete",
@@ -25,6 +26,7 @@ __all__ = [
     "Metadata",
     "Part",
     "Reasoning",
+    "Silence",
     "Start",
     "Timings",
     "Usage",
@@ -84,6 +86,13 @@ class Chunks(Struct, frozen=True):
 
     model: str
     contents: tuple[str, ...]
+
+
+class Silence(Struct, frozen=True):
+    """Nobody has said anything for a while; on the wire, a comment that is no event."""
+
+
+SILENCE = Silence()
 
 
 class Reasoning(Struct, frozen=True, kw_only=True):
@@ -179,7 +188,7 @@ class Complete(Struct, frozen=True, kw_only=True):
 
 Event: TypeAlias = Start | Chunk | Reasoning | ErrorChunk | Done | Complete
 """What a client is told."""
-Part: TypeAlias = Event | Chunks
+Part: TypeAlias = Event | Chunks | Silence
 """What a model, or whoever speaks of all of them, puts into the channel."""
 
 
@@ -188,5 +197,5 @@ def as_written(part: Part) -> Iterator[Event]:
     if isinstance(part, Chunks):
         for content in part.contents:
             yield Chunk(model=part.model, content=content)
-    else:
+    elif not isinstance(part, Silence):
         yield part

@@ -92,12 +92,19 @@ class Outbox:
 
     def put(self, *parts: Part) -> None:
         """Put a batch into the free place; never waits. The reader learns of it at once."""
+        self._put(parts, sum(map(_size_of, parts)))
+
+    def put_text(self, chunks: Chunks, characters: int) -> None:
+        """The same for pieces of text, with so many characters in them."""
+        self._put((chunks,), characters + EVENT_BYTES * len(chunks.contents))
+
+    def _put(self, parts: Batch, size: int) -> None:
         if not self.is_free:
             raise RuntimeError("the last batch has not been taken")
         self._channel.send_nowait((self, parts))
         self.is_free = False
-        self._size = sum(map(_size_of, parts))
-        self._held.size += self._size
+        self._size = size
+        self._held.size += size
 
     async def taken(self) -> None:
         """Wait until what was put last has been taken; returns at once if it has."""
@@ -135,11 +142,17 @@ class Inbox:
 
     def __init__(self, channel: trio.MemoryReceiveChannel[tuple[Outbox, Batch]]) -> None:
         self._channel = channel
+        self.waits_since: float | None = None
+        """Since when the reader waits for a batch, by Trio's clock; None: it does not."""
         self._rest: deque[Event] = deque()
 
     async def batch(self) -> Batch:
         """The next batch. Raises `trio.EndOfChannel` behind the last; cancelled, it loses none."""
-        outbox, batch = await self._channel.receive()
+        self.waits_since = trio.current_time()
+        try:
+            outbox, batch = await self._channel.receive()
+        finally:
+            self.waits_since = None
         outbox._free()
         return batch
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import structlog
+import trio
 
 from service.account import Account
 from service.events import Chunks, Reasoning
@@ -78,25 +79,25 @@ class Outlet:
     def text_nowait(self, contents: tuple[str, ...]) -> None:
         """Hand on pieces of the answer in a step."""
         self._put_text(contents)
-        self._wrote_at = self._pulse.count(len(contents))
-        self._watch.resume()
+        self._wrote_at = now = self._pulse.count_in_step(len(contents))
+        self._watch.resume(now)
 
     def _put_text(self, contents: tuple[str, ...]) -> None:
         account = self._account
-        account.text(contents)
+        characters = account.text(contents)
         if account.chunks % PROGRESS_EVERY < len(contents):
             self._log.debug("model writes", model=account.name, chunks=account.chunks)
-        self._outbox.put(Chunks(account.name, contents))
+        self._outbox.put_text(Chunks(account.name, contents), characters)
 
     async def _until_more_may_come(self, now: float, chunks: int, more: bool, step: Step) -> None:
         """Return when the next may be looked for by the model's own task."""
         outbox, pulse = self._outbox, self._pulse
         pays = chunks > 1 or now - self._wrote_at < pulse.interval
         self._wrote_at = now
-        self._watch.resume()
+        self._watch.resume(now)
         if pulse.interval and pays and not more:
             await pulse.follow(step)
         if not outbox.is_free:
             self._watch.pause()  # a slow reader is not the model's fault
             await outbox.taken()
-            self._watch.resume()
+            self._watch.resume(trio.current_time())

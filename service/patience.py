@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal
+from typing import Literal, Protocol
 
 import trio
 
 from service.events import ErrorCode
 
-__all__ = ["Patience", "Vigil", "Watch"]
+__all__ = ["Clock", "Patience", "Vigil", "Watch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,30 +36,45 @@ class Patience:
 Phase = Literal["connect", "first_token", "idle"]
 
 
+class Clock(Protocol):
+    """Something that is to be done at its time, which may move."""
+
+    @property
+    def due(self) -> float:
+        """When, by Trio's clock, as far as is known now; it may become later, also unsaid."""
+
+    def run_out(self) -> None:
+        """It is due. Must not block."""
+
+
 class Vigil:
     """Keeps the clocks of one comparison's models, with one timer for all of them.
 
     A deadline of its own for each clock would have to be moved with every token; here that is a
-    number, and the timer looks again when the earliest of them may have come.
+    number, and the timer looks again when the earliest of them may have come. `heartbeat` is one
+    that no model has.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, heartbeat: Clock) -> None:
+        self._heartbeat = heartbeat
         self._watches: set[Watch] = set()
-        self._looks_at = -math.inf
+        self.looks_at = -math.inf
+        """When the clocks are looked at next; -inf: before anything else happens."""
         self._woken = trio.Event()
 
     async def keep(self) -> None:
         """Cut short whoever's time is over; returns when nobody is watched any more."""
         while self._watches:
-            self._looks_at = min(watch.due for watch in self._watches)
+            clocks: list[Clock] = [self._heartbeat, *self._watches]
+            self.looks_at = min(clock.due for clock in clocks)
             self._woken = trio.Event()
-            with trio.move_on_at(self._looks_at):
+            with trio.move_on_at(self.looks_at):
                 await self._woken.wait()
             now = trio.current_time()
             await trio.lowlevel.checkpoint()  # who speaks at that very moment is in time
-            for watch in self._watches:
-                if watch.due <= now:
-                    watch.cut()
+            for clock in clocks:
+                if clock.due <= now:
+                    clock.run_out()
 
     def add(self, watch: Watch) -> None:
         """Watch over one more."""
@@ -71,10 +86,9 @@ class Vigil:
         if not self._watches:
             self._woken.set()
 
-    def look(self, due: float) -> None:
-        """Something is due at this time, which may be earlier than it was."""
-        if due < self._looks_at:
-            self._woken.set()
+    def look(self) -> None:
+        """Something is due before `looks_at`."""
+        self._woken.set()
 
 
 class Watch:
@@ -127,17 +141,19 @@ class Watch:
         """Silence is nobody's fault now: a token waits for the client, or a refusal was heard."""
         self._silent_at = math.inf
 
-    def resume(self) -> None:
-        """The client took the token: from here the idle clock runs."""
+    def resume(self, now: float) -> None:
+        """The client took the token at this time: from here the idle clock runs."""
         self._phase = "idle"
-        self._listen(self._patience.idle)
+        self._silent_at = now + self._patience.idle
+        if self._silent_at < self._vigil.looks_at:
+            self._vigil.look()
 
     def stop(self, code: ErrorCode) -> None:
         """Cut the answer short for a reason that is no clock's."""
         self._verdict = (code, None)
         self._scope.cancel(code)
 
-    def cut(self) -> None:
+    def run_out(self) -> None:
         """Cut the answer short: one of its clocks has run out."""
         self._verdict = self._blame()
         self._scope.cancel(self._verdict[0])
@@ -159,4 +175,5 @@ class Watch:
 
     def _listen(self, seconds: float) -> None:
         self._silent_at = trio.current_time() + seconds
-        self._vigil.look(self._silent_at)
+        if self._silent_at < self._vigil.looks_at:
+            self._vigil.look()

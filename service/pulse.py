@@ -63,9 +63,15 @@ class Pulse:
         self._most = most
         self._count = 0
         self._since = -math.inf
+        self._swept_at = -math.inf
         self._beats = False
         self._followers: dict[_Follower, None] = {}
         self._wanted = trio.Event()
+
+    def count_in_step(self, chunks: int) -> float:
+        """The same for a step, which is taken without looking at the clock: the sweep has."""
+        self._count += chunks
+        return self._swept_at
 
     def count(self, chunks: int) -> float:
         """So many chunks were handed on just now; the time, which this had to look up."""
@@ -117,12 +123,14 @@ class Pulse:
 
     async def _sweep(self) -> None:
         """Take the step of everybody who follows."""
-        self.count(0)  # or a load that has gone silent would count for ever
+        # Of nothing, or a load that has gone silent would count for ever.
+        self._swept_at = self.count(0)
         for taken, follower in enumerate(list(self._followers), 1):
             if follower in self._followers and not self._goes_on(follower):
                 self._release(follower)
             if taken % STEPS_IN_A_ROW == 0:
                 await trio.lowlevel.checkpoint()
+                self._swept_at = self.count(0)
         if not self._followers:
             self._wanted = trio.Event()
 

@@ -67,7 +67,7 @@ def make_routes(shared: Shared) -> Blueprint:
     @routes.post("/compare-stream", provide_automatic_options=False)
     async def compare_stream() -> Response:
         comparison = await _admitted(shared)
-        answer = Answer(comparison, heartbeat=shared.settings.stream.heartbeat)
+        answer = Answer(comparison)
         response = Response(answer, headers={**STREAM_HEADERS, "X-Comparison-Id": comparison.id})
         response.timeout = None  # Quart's 60 s would end the stream without a word
         return response
@@ -148,7 +148,12 @@ async def _admitted(shared: Shared) -> Comparison:
             shared.allowance.give_back(keys)
 
     comparison = Comparison(
-        question, entrants, shared.patience, pulse=shared.pulse, on_done=on_done
+        question,
+        entrants,
+        shared.patience,
+        pulse=shared.pulse,
+        heartbeat=shared.settings.stream.heartbeat,
+        on_done=on_done,
     )
     place.hold(comparison)
     return comparison

@@ -16,7 +16,7 @@ LAYERS = [
     {"upstream", "simulator", "settings"},
     {"providers", "log"},
     {"question", "account", "observing", "tally", "allowance", "exposure"},
-    {"outcome", "outlet"},
+    {"heartbeat", "outcome", "outlet"},
     {"comparison"},
     {"admission"},
     {"answer", "shared", "replies"},
