@@ -8,6 +8,7 @@ a word. The status has gone out by then; whatever may refuse belongs into the ro
 
 from __future__ import annotations
 
+import math
 from types import TracebackType
 
 import structlog
@@ -26,6 +27,8 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 FULL_WRITE = 8 * 1024
 """Bytes after which batches that are ready are left for the next write: large beside a chunk (100
 to 200 bytes). With the last batch it is the 16 KiB of a TLS record or a frame of HTTP/2 at most."""
+SLOW_WRITE_SECONDS = 0.05
+"""A client that takes longer than a beat for one write does not keep up with its models."""
 
 
 class Answer(ResponseBody):
@@ -36,6 +39,8 @@ class Answer(ResponseBody):
         self._opened = comparison.open()
         self._inbox: Inbox
         self._heads: dict[str, bytes] = {}
+        self._written_since = math.inf
+        """When the last write was handed on; the next is asked for when the client has taken it."""
 
     async def __aenter__(self) -> Answer:
         self._inbox = await self._opened.__aenter__()
@@ -60,14 +65,18 @@ class Answer(ResponseBody):
         return self
 
     async def __anext__(self) -> bytes:
+        inbox = self._inbox
+        inbox.note(keeps_up=trio.current_time() - self._written_since < SLOW_WRITE_SECONDS)
         try:
             try:
-                batch = self._inbox.batch_nowait()
+                batch = inbox.batch_nowait()
             except trio.WouldBlock:
-                batch = await self._inbox.batch()
+                batch = await inbox.batch()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
-        return self._with_what_is_ready(batch)
+        written = self._with_what_is_ready(batch)
+        self._written_since = trio.current_time()
+        return written
 
     def _with_what_is_ready(self, batch: Batch) -> bytes:
         """This batch, and those that wait already, as one write."""

@@ -13,8 +13,9 @@ another waits for one batch of it, never for two.
 
 How much a model may take from its provider at once is bounded in bytes (`Outbox.room`): all of
 them together have `HELD_BYTES`, of which half is shared out, and half goes to whoever comes first.
-A reader that keeps up leaves nearly all of it free, and every read is a large one; behind one that
-stalls there is no more than that.
+A reader that keeps up leaves most of it free in a moment, so models that find less wait for their
+turn (`Outbox.turn`), and every read is a large one. Behind a reader that does not keep up nobody
+waits for that; reads are small, and all models come forward alike.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def open_fan_in(models: int) -> tuple[Outbox, Inbox]:
     # One place for each model, and one for whoever says what is said about all of them.
     outbox, inbox = trio.open_memory_channel[tuple[Outbox, Batch]](models + 1)
     held = _Held(models)
-    return Outbox(outbox, held), Inbox(inbox)
+    return Outbox(outbox, held), Inbox(inbox, held)
 
 
 @dataclass(slots=True)
@@ -57,6 +58,10 @@ class _Held:
 
     models: int
     size: int = 0
+    keeps_up: bool = True
+    """Whether the reader takes what is there about as fast as it comes."""
+    waiting: deque[trio.Event] = field(default_factory=deque)
+    """Models that wait for room for a large read, first come, first served."""
     share: int = field(init=False)
     most: int = field(init=False)
     """What is there for whoever comes first, the shares of the others left out."""
@@ -71,6 +76,24 @@ class _Held:
         if free >= READ_BYTES:
             return READ_BYTES
         return free if free > self.share else self.share
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether it pays to wait: there will soon be more room than there is."""
+        return self.keeps_up and self.most - self.size < READ_BYTES
+
+    def take_out(self, size: int) -> None:
+        """So much has been taken: whoever waited for room may have it."""
+        self.size -= size
+        self.let_one_in()
+
+    def let_one_in(self) -> None:
+        """Wake the first who waits, if there is room; it wakes the next when it knows what is left.
+
+        So that none is forgotten behind one who finds nothing to read.
+        """
+        if self.waiting and not self.is_tight:
+            self.waiting.popleft().set()
 
 
 class Outbox:
@@ -112,6 +135,25 @@ class Outbox:
             self._taken = trio.Event()
             await self._taken.wait()
 
+    async def turn(self) -> None:
+        """Wait until a large read has room, if that is soon; returns at once as a rule."""
+        held = self._held
+        if not held.is_tight:
+            return
+        enqueue = held.waiting.append
+        try:
+            while held.is_tight:
+                turn = trio.Event()
+                enqueue(turn)
+                enqueue = held.waiting.appendleft  # it has waited for its turn already
+                try:
+                    await turn.wait()
+                finally:
+                    if not turn.is_set():
+                        held.waiting.remove(turn)
+        finally:
+            held.let_one_in()
+
     async def send(self, *parts: Part) -> None:
         """Put a batch when the place is free, and wait until it has been taken."""
         await self.taken()
@@ -120,7 +162,7 @@ class Outbox:
 
     def _free(self) -> None:
         self.is_free = True
-        self._held.size -= self._size
+        self._held.take_out(self._size)
         if self._taken is not None:
             self._taken.set()
             self._taken = None
@@ -140,8 +182,11 @@ class Outbox:
 class Inbox:
     """The reader's end: batch by batch, or event by event as the wire has them."""
 
-    def __init__(self, channel: trio.MemoryReceiveChannel[tuple[Outbox, Batch]]) -> None:
+    def __init__(
+        self, channel: trio.MemoryReceiveChannel[tuple[Outbox, Batch]], held: _Held
+    ) -> None:
         self._channel = channel
+        self._held = held
         self.waits_since: float | None = None
         """Since when the reader waits for a batch, by Trio's clock; None: it does not."""
         self._rest: deque[Event] = deque()
@@ -161,6 +206,10 @@ class Inbox:
         outbox, batch = self._channel.receive_nowait()
         outbox._free()
         return batch
+
+    def note(self, *, keeps_up: bool) -> None:
+        """Whether the reader takes batches about as fast as they come; it does unless it says."""
+        self._held.keeps_up = keeps_up
 
     async def receive(self) -> Event:
         """The next event. Raises `trio.EndOfChannel` behind the last."""

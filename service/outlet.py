@@ -100,4 +100,5 @@ class Outlet:
         if not outbox.is_free:
             self._watch.pause()  # a slow reader is not the model's fault
             await outbox.taken()
+            await outbox.turn()
             self._watch.resume(trio.current_time())

@@ -131,3 +131,71 @@ async def test_all_that_is_held_for_a_reader_that_stalls_is_bounded(models: int)
     assert held <= HELD_BYTES
     # Nobody was left without a share because others had come before.
     assert min(outbox.room() for outbox in outboxes) >= HELD_BYTES // 2 // models
+
+
+async def waiting_their_turn(outboxes: list[Outbox], nursery: trio.Nursery) -> list[int]:
+    """A task for each that waits for its turn; who had it, in order, is noted here."""
+    had: list[int] = []
+
+    async def wait(n: int) -> None:
+        await outboxes[n].turn()
+        had.append(n)
+        outboxes[n].put(said("x", "y" * READ_BYTES))
+
+    for n in range(len(outboxes)):
+        nursery.start_soon(wait, n)
+        await wait_all_tasks_blocked()
+    return had
+
+
+async def test_models_take_turns_to_read_much_while_the_reader_keeps_up() -> None:
+    (first, *others), inbox = ends(4)
+    first.put(said("first", "y" * READ_BYTES))
+    async with trio.open_nursery() as nursery:
+        had = await waiting_their_turn(others, nursery)
+        for n in range(3):
+            assert had == list(range(n))
+            inbox.batch_nowait()
+            await wait_all_tasks_blocked()
+    assert had == [0, 1, 2]
+
+
+async def test_nobody_waits_for_a_turn_behind_a_reader_that_does_not_keep_up() -> None:
+    (first, *others), inbox = ends(4)
+    first.put(said("first", "y" * READ_BYTES))
+    inbox.note(keeps_up=False)
+    async with trio.open_nursery() as nursery:
+        assert await waiting_their_turn(others, nursery) == [0, 1, 2]
+
+
+async def test_those_who_wait_for_a_turn_are_let_in_when_the_reader_stops_to_keep_up() -> None:
+    (first, second, *others), inbox = ends(5)
+    first.put(said("first", "y" * READ_BYTES))
+    second.put(said("second", "y" * READ_BYTES))
+    async with trio.open_nursery() as nursery:
+        had = await waiting_their_turn(others, nursery)
+        assert had == []
+        inbox.note(keeps_up=False)
+        inbox.batch_nowait()
+        await wait_all_tasks_blocked()
+    assert had == [0, 1, 2]
+
+
+async def test_who_leaves_while_it_has_its_turn_passes_it_on() -> None:
+    (first, second, third), inbox = ends(3)
+    first.put(said("first", "y" * READ_BYTES))
+    had = []
+
+    async def wait_and_find_nothing(outbox: Outbox, scope: trio.CancelScope) -> None:
+        with scope:
+            await outbox.turn()
+            had.append(outbox)
+
+    scopes = [trio.CancelScope(), trio.CancelScope()]
+    async with trio.open_nursery() as nursery:
+        for outbox, scope in zip((second, third), scopes, strict=True):
+            nursery.start_soon(wait_and_find_nothing, outbox, scope)
+            await wait_all_tasks_blocked()
+        inbox.batch_nowait()
+        scopes[0].cancel()
+    assert third in had
