@@ -142,5 +142,6 @@ class Pulse:
             return False
 
     def _release(self, follower: _Follower) -> None:
-        del self._followers[follower]
-        trio.lowlevel.reschedule(follower.task)
+        if follower in self._followers:  # its own step may have had it cancelled
+            del self._followers[follower]
+            trio.lowlevel.reschedule(follower.task)

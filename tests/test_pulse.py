@@ -274,3 +274,20 @@ async def test_who_has_spoken_in_time_is_not_cut_while_it_waits_for_a_beat(
         nursery.cancel_scope.cancel("the test is over")
     [done] = [event for _, event in events if isinstance(event, Done)]
     assert (done.code, done.chunks) == (None, 2)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_a_step_may_have_its_own_follower_cancelled_and_others_go_on(
+    autojump_clock: MockClock, goes_on: bool
+) -> None:
+    async with busy() as pulse:
+        pulse.count(1)
+
+        def step() -> bool:
+            scope.cancel()
+            return goes_on
+
+        with trio.CancelScope() as scope:
+            await pulse.follow(step)
+        assert scope.cancelled_caught
+        await pulse.follow(no_step)
