@@ -23,14 +23,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from types import TracebackType
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import trio
 
 from service.events import Chunks, Event, Part, as_written
 
-__all__ = ["Batch", "Inbox", "Outbox", "open_fan_in"]
+__all__ = ["Batch", "Inbox", "Outbox", "Priority", "open_fan_in"]
 
 HELD_BYTES = 32 * 1024
 """What one comparison holds of its models' events. With the write that is in the reader's hand and
@@ -40,16 +41,23 @@ READ_BYTES = 16 * 1024
 EVENT_BYTES = 64
 """What an event has around its text: its framing, its type, a model's name of usual length."""
 
+Priority: TypeAlias = Literal["fair", "fastest", "asked"]
+"""Whose batch is taken first when several wait."""
 Batch: TypeAlias = tuple[Part, ...]
 """What one model says at once; it goes together."""
 
 
-def open_fan_in(models: int) -> tuple[Outbox, Inbox]:
-    """A channel for so many models: one end to clone for each of them, and the reader's end."""
+def open_fan_in(models: int, priority: Priority = "fair") -> tuple[Outbox, Inbox]:
+    """A channel for so many models: one end to clone for each of them, and the reader's end.
+
+    With the priority `asked` the ends that are cloned first go first; with `fastest` those that
+    are written to first.
+    """
     # One place for each model, and one for whoever says what is said about all of them.
     outbox, inbox = trio.open_memory_channel[tuple[Outbox, Batch]](models + 1)
     held = _Held(models)
-    return Outbox(outbox, held), Inbox(inbox, held)
+    reader = Inbox(inbox, held) if priority == "fair" else RankedInbox(inbox, held, priority)
+    return Outbox(outbox, held), reader
 
 
 @dataclass(slots=True)
@@ -58,6 +66,8 @@ class _Held:
 
     models: int
     size: int = 0
+    ends: int = 0
+    """That were given away."""
     keeps_up: bool = True
     """Whether the reader takes what is there about as fast as it comes."""
     waiting: deque[trio.Event] = field(default_factory=deque)
@@ -104,6 +114,9 @@ class Outbox:
         self._held = held
         self.room = held.room
         """How many bytes of its provider's stream a model may take in its next read."""
+        self.number = held.ends
+        """In the order in which the ends were given away; the original is 0."""
+        held.ends += 1
         self._size = 0
         self._taken: trio.Event | None = None
         self.is_free = True
@@ -193,11 +206,7 @@ class Inbox:
 
     async def batch(self) -> Batch:
         """The next batch. Raises `trio.EndOfChannel` behind the last; cancelled, it loses none."""
-        self.waits_since = trio.current_time()
-        try:
-            outbox, batch = await self._channel.receive()
-        finally:
-            self.waits_since = None
+        outbox, batch = await self._receive()
         outbox._free()
         return batch
 
@@ -223,6 +232,13 @@ class Inbox:
             self._keep(self.batch_nowait())
         return self._rest.popleft()
 
+    async def _receive(self) -> tuple[Outbox, Batch]:
+        self.waits_since = trio.current_time()
+        try:
+            return await self._channel.receive()
+        finally:
+            self.waits_since = None
+
     @property
     def peak(self) -> int:
         """The most batches that waited at once."""
@@ -240,6 +256,55 @@ class Inbox:
             return await self.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+
+
+class RankedInbox(Inbox):
+    """The same for a reader that wants some models before others.
+
+    What waits is taken out of the channel and looked at, but its place is not free before the
+    reader has it: so no more is held than in turns, and who goes last is last for as long as
+    somebody before it has something to say.
+    """
+
+    def __init__(
+        self,
+        channel: trio.MemoryReceiveChannel[tuple[Outbox, Batch]],
+        held: _Held,
+        priority: Priority,
+    ) -> None:
+        super().__init__(channel, held)
+        self._by_number = priority == "asked"
+        self._ranks: dict[Outbox, int] = {}
+        self._waiting: list[tuple[int, Outbox, Batch]] = []
+
+    async def batch(self) -> Batch:
+        """The next batch; see `Inbox.batch`."""
+        if not self._waiting:
+            self._rank(*await self._receive())
+        return self.batch_nowait()
+
+    def batch_nowait(self) -> Batch:
+        """The next batch if it is there; see `Inbox.batch_nowait`."""
+        while True:
+            try:
+                self._rank(*self._channel.receive_nowait())
+            except (trio.WouldBlock, trio.EndOfChannel):
+                if not self._waiting:
+                    raise
+                break
+        first = min(self._waiting, key=itemgetter(0))
+        self._waiting.remove(first)
+        _, outbox, batch = first
+        outbox._free()
+        return batch
+
+    def _rank(self, outbox: Outbox, batch: Batch) -> None:
+        """Whoever speaks for all of them is not one of them: its words come first, or alone."""
+        rank = self._ranks.get(outbox)
+        if rank is None:
+            rank = outbox.number if self._by_number or not outbox.number else len(self._ranks) + 1
+            self._ranks[outbox] = rank
+        self._waiting.append((rank, outbox, batch))
 
 
 def _size_of(part: Part) -> int:
