@@ -5,13 +5,16 @@ from __future__ import annotations
 import trio
 
 from service.errors import ProviderError
-from service.events import Done, ErrorChunk, ErrorCode, Timings, Usage
+from service.events import Done, ErrorChunk, ErrorCode, StoppedBy, Timings, Usage
 from service.providers import Ending, Prompt
 
-__all__ = ["Account"]
+__all__ = ["Account", "milliseconds", "tokens_of"]
 
 CHARACTERS_PER_TOKEN = 4
 """The usual estimate for English; used only where a provider does not report."""
+SHORTEST_WRITING = 0.01
+"""Seconds from the first token to the end by which a rate begins to be the model's: what is there
+sooner came in one read, and measures our own."""
 LONGEST_ERROR_TEXT = 100
 """Characters after `Error: `, as clients have always been told."""
 
@@ -29,6 +32,7 @@ class Account:
         self.name = name
         self.chunks = 0
         self.attempts = 1
+        self.stopped_by: StoppedBy | None = None
         self._prompt = prompt
         self._characters = 0
         self._reasoning_characters = 0
@@ -38,6 +42,11 @@ class Account:
         self._connect_ms: float | None = None
         self._first_byte_ms: float | None = None
         self._first_token_ms: float | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Estimated tokens that the model has written so far, reasoning included."""
+        return _tokens(self._characters) + _tokens(self._reasoning_characters)
 
     def connected(self) -> None:
         """The request began to leave."""
@@ -103,6 +112,8 @@ class Account:
         usage: Usage | None,
         cost_usd: float | None,
     ) -> Done:
+        duration_ms = self._elapsed_ms()
+        usage = usage or self._estimate()
         return Done(
             model=self.name,
             error=code is not None,
@@ -113,21 +124,37 @@ class Account:
                 connect_ms=self._connect_ms,
                 first_byte_ms=self._first_byte_ms,
                 first_token_ms=self._first_token_ms,
-                duration_ms=self._elapsed_ms(),
+                duration_ms=duration_ms,
             ),
-            usage=usage or self._estimate(),
+            usage=usage,
             cost_usd=cost_usd,
             chunks=self.chunks,
             attempts=self.attempts,
+            tokens_per_second=self._rate(usage, duration_ms),
+            stopped_by=self.stopped_by,
         )
+
+    def _rate(self, usage: Usage | None, duration_ms: float) -> float | None:
+        """Tokens of the answer itself over the seconds in which it was written.
+
+        What was thought before is in neither; where a provider counts it among the rest, it is
+        what was heard of it.
+        """
+        if usage is None or self._first_token_ms is None or self.chunks < 2:
+            return None
+        seconds = (duration_ms - self._first_token_ms) / 1000
+        thought = usage.reasoning_tokens or _tokens(self._reasoning_characters)
+        written = usage.output_tokens - thought
+        if seconds < SHORTEST_WRITING or written <= 0:
+            return None
+        return round(written / seconds, 1)
 
     def _estimate(self) -> Usage | None:
         if self._connect_ms is None:
             return None
-        sent = sum(len(message.content) for message in self._prompt.messages)
         reasoning = _tokens(self._reasoning_characters)
         return Usage(
-            input_tokens=_tokens(sent),
+            input_tokens=tokens_of(self._prompt),
             output_tokens=_tokens(self._characters) + reasoning,
             reasoning_tokens=reasoning,
             estimated=True,
@@ -140,6 +167,11 @@ class Account:
 def milliseconds(seconds: float) -> float:
     """Seconds as the wire shows them."""
     return round(seconds * 1000, 1)
+
+
+def tokens_of(prompt: Prompt) -> int:
+    """Estimated tokens of what is sent."""
+    return _tokens(sum(len(message.content) for message in prompt.messages))
 
 
 def _tokens(characters: int) -> int:

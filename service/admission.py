@@ -34,12 +34,17 @@ class Admission:
         self.draining = False
         """Whether the process is ending: nobody may begin any more."""
         self._places: set[Place] = set()
+        self._comparisons: dict[str, Comparison] = {}
         self._empty = trio.Event()
 
     @property
     def running(self) -> int:
         """Places that are taken."""
         return len(self._places)
+
+    def comparison(self, comparison_id: str) -> Comparison | None:
+        """The comparison of this id, from its request until that has been answered."""
+        return self._comparisons.get(comparison_id)
 
     async def drain(self, seconds: float) -> None:
         """Let nobody in, and return when nobody is left.
@@ -97,6 +102,7 @@ class Place:
     def hold(self, comparison: Comparison) -> None:
         """Say which comparison it is that runs here."""
         self._comparison = comparison
+        self._admission._comparisons[comparison.id] = comparison
 
     def stop(self) -> None:
         """End its comparison, which says so to whoever reads it."""
@@ -105,6 +111,8 @@ class Place:
 
     def leave(self) -> None:
         """Let another have it."""
+        if self._comparison is not None:
+            self._admission._comparisons.pop(self._comparison.id, None)
         self._admission._leave(self)
 
 

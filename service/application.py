@@ -12,7 +12,7 @@ from service.openapi import make_documentation
 from service.providers.roster import open_roster
 from service.question import Refusal
 from service.replies import Refused
-from service.routes import json_response, make_routes
+from service.routes import ModelId, json_response, make_routes
 from service.settings import Settings
 from service.shared import OpenRoster, Shared
 from service.surface import may_have_an_unread_body, surfaced
@@ -43,6 +43,7 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
     `open_roster` gives it its providers; tests put their own there.
     """
     app = QuartTrio(__name__, static_folder=None)
+    app.url_map.converters["model_id"] = ModelId
     app.config["MAX_CONTENT_LENGTH"] = settings.limits.max_body_bytes
     app.config["BODY_TIMEOUT"] = BODY_SECONDS
     shared = Shared(settings, open_roster)

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 import trio
@@ -29,7 +30,8 @@ from msgspec import UNSET
 from msgspec.structs import asdict
 from structlog.contextvars import bind_contextvars
 
-from service.account import Account, milliseconds
+from service.account import Account, milliseconds, tokens_of
+from service.entrants import Entrant, entrants_of
 from service.errors import ProviderError
 from service.events import (
     Complete,
@@ -37,15 +39,18 @@ from service.events import (
     ErrorChunk,
     ErrorCode,
     Start,
+    StoppedBy,
 )
 from service.fanin import Inbox, Outbox, open_fan_in
 from service.heartbeat import Heartbeat
 from service.outcome import Outcome, summarise
 from service.outlet import Outlet
 from service.patience import Patience, Vigil, Watch
-from service.providers import Prompt, Provider
+from service.progress import Experience, Gauge
 from service.pulse import Pulse
 from service.question import Question
+from service.running import Running, Stop
+from service.spending import Spending
 
 __all__ = ["Comparison", "Entrant", "entrants_of"]
 
@@ -54,28 +59,8 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 INTERNAL_ERROR = ProviderError(
     "internal_error", "The service failed on this model; its log has the reason. Try again."
 )
-STOP_WORDS: Mapping[ErrorCode, str] = {
-    "server_shutdown": "The service is stopping. Ask again in a moment.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Entrant:
-    """One model of a comparison, ready to be asked."""
-
-    name: str
-    """What the events call it; unique in its comparison."""
-    provider: Provider
-    prompt: Prompt
-
-
-def entrants_of(question: Question, find: Callable[[str], tuple[Provider, str]]) -> list[Entrant]:
-    """The models of a question; `find` gives an id's provider, and the model's name there."""
-    entrants = []
-    for entry in question.entries:
-        provider, model = find(entry.requested)
-        entrants.append(Entrant(entry.name, provider, question.prompt_for(entry, model)))
-    return entrants
+CUT = frozenset({"length", "max_tokens", "MAX_TOKENS"})
+"""Finish reasons of answers that would have been longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +78,8 @@ class Comparison:
 
     `pulse` is the beat at which chunks are looked for under load; without one there is none.
     `heartbeat` is how many seconds the reader may wait in vain before it finds `SILENCE`.
-    `on_done` hears every model's end, cancelled ones included; it must not block.
+    `on_done` hears every model's end, cancelled ones included; it must not block. `experience` is
+    what is known of the length of answers, and learns of these.
     """
 
     def __init__(
@@ -105,6 +91,7 @@ class Comparison:
         pulse: Pulse | None = None,
         heartbeat: float = math.inf,
         on_done: Callable[[Done], None] = lambda _: None,
+        experience: Experience | None = None,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.question = question
@@ -113,9 +100,13 @@ class Comparison:
         self._pulse = pulse or Pulse(0)
         self._heartbeat = heartbeat
         self._on_done = on_done
-        self._watches: list[Watch] = []
+        self._running = Running(entrant.name for entrant in self.entrants)
         self._stopped: ErrorCode | None = None
+        self._experience = experience or Experience()
+        self._finished = 0
         self._log = log.bind(comparison=self.id)
+        # Last: a question that costs too much by itself is stopped here.
+        self._spending = self._limited_spending()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Inbox]:
@@ -126,7 +117,7 @@ class Comparison:
         remains.
         """
         outcome = Outcome(trio.current_time())
-        outbox, inbox = open_fan_in(len(self.entrants))
+        outbox, inbox = open_fan_in(len(self.entrants), self.question.priority)
         try:
             async with trio.open_nursery() as nursery:
                 heartbeat = Heartbeat(self._heartbeat, inbox, outbox)
@@ -142,11 +133,18 @@ class Comparison:
         finally:
             self._log_end(outcome, inbox)
 
-    def stop(self, code: ErrorCode) -> None:
-        """End every model that still runs with this code; their `done`s and `complete` follow."""
-        self._stopped = code
-        for watch in self._watches:
-            watch.stop(code)
+    def stop(self, code: ErrorCode, by: StoppedBy | None = None) -> list[str]:
+        """End every model that still runs with this code; their `done`s and `complete` follow.
+
+        The requests to providers are closed as fast as cancellation goes. Gives the models' names.
+        """
+        if by is None:
+            self._stopped = code
+        return self._running.stop(Stop(code, by))
+
+    def stop_model(self, name: str) -> list[str]:
+        """End this model as somebody asked; the others don't notice. Empty if it does not run."""
+        return self._running.stop(Stop("cancelled", "request"), name)
 
     async def _conduct(self, outcome: Outcome, outbox: Outbox, heartbeat: Heartbeat) -> None:
         with outbox:
@@ -159,7 +157,7 @@ class Comparison:
                         self._run_model,
                         entrant,
                         outcome,
-                        self._watched(vigil),
+                        Watch(self._patience, vigil),
                         outbox.clone(),
                         name=f"model {entrant.name}",
                     )
@@ -167,13 +165,6 @@ class Comparison:
             metadata = summarise(self.id, self.question, outcome)
             await outbox.send(Complete(metadata=metadata))
             outcome.word = "complete"
-
-    def _watched(self, vigil: Vigil) -> Watch:
-        watch = Watch(self._patience, vigil)
-        self._watches.append(watch)
-        if self._stopped is not None:
-            watch.stop(self._stopped)
-        return watch
 
     async def _run_model(
         self, entrant: Entrant, outcome: Outcome, watch: Watch, outbox: Outbox
@@ -183,19 +174,28 @@ class Comparison:
         with outbox:
             account = Account(entrant.name, entrant.prompt)
             try:
-                end = await self._ask(entrant, account, watch, outbox)
+                stopped = self._running.asked(entrant.name, watch)
+                if stopped is not None:
+                    with watch:  # nobody is asked
+                        end = _cut_short(account, stopped)
+                else:
+                    end = await self._ask(entrant, account, watch, outbox)
             except BaseException:
                 if not outbox.is_free:
                     account.take_back()
                 self._ended(outcome, entrant, End(account.failed("cancelled")))
                 raise
+            self._running.ended(entrant.name)
             self._ended(outcome, entrant, end)
+            self._heed(entrant, account, end.done)
             words = () if end.words is None else (end.words,)
             await outbox.send(*words, end.done)
 
     async def _ask(self, entrant: Entrant, account: Account, watch: Watch, outbox: Outbox) -> End:
         """One model's answer under its clocks, and how it ended."""
-        outlet = Outlet(account, watch, outbox, self._pulse, self._log)
+        outlet = Outlet(
+            account, watch, outbox, self._pulse, self._log, self._gauge(entrant, account)
+        )
         try:
             with watch:
                 ending = await entrant.provider.stream(entrant.prompt, outlet)
@@ -211,8 +211,42 @@ class Comparison:
         code, seconds = watch.verdict()
         if seconds is not None:
             return End(account.failed(code), account.timed_out(seconds))
-        stopped = ProviderError(code, STOP_WORDS[code])
-        return End(account.failed(code), account.error_chunk(stopped))
+        return _cut_short(account, self._running.stop_of(entrant.name) or Stop(code))
+
+    def _heed(self, entrant: Entrant, account: Account, done: Done) -> None:
+        """What one model's end means for the others, now and later."""
+        if self._spending is not None:
+            self._spending.ended(done)
+        if done.error:
+            return
+        if done.finish_reason not in CUT:
+            self._experience.record(entrant.model_id, account.tokens)
+        self._finished += 1
+        if self._finished == self.question.first_k:
+            self.stop("cancelled", by="first_k")
+
+    def _gauge(self, entrant: Entrant, account: Account) -> Gauge:
+        spending = self._spending
+        return Gauge(
+            account,
+            partial(self._expected, entrant),
+            None if spending is None else partial(spending.wrote, entrant.name),
+        )
+
+    def _expected(self, entrant: Entrant) -> int:
+        """How many tokens its answer may come to."""
+        usual = self._experience.usual(entrant.model_id)
+        most = entrant.prompt.max_tokens
+        return most if usual is None else min(usual, most)
+
+    def _limited_spending(self) -> Spending | None:
+        if self.question.max_cost_usd is None:
+            return None
+        return Spending(
+            self.question.max_cost_usd,
+            {e.name: (tokens_of(e.prompt), e.cost_of) for e in self.entrants if e.cost_of},
+            lambda: self.stop("cancelled", by="max_cost_usd"),
+        )
 
     def _ended(self, outcome: Outcome, entrant: Entrant, end: End) -> None:
         done = end.done
@@ -228,6 +262,7 @@ class Comparison:
             attempts=done.attempts,
             **asdict(done.timings),
             **(asdict(done.usage) if done.usage else {}),
+            **({"stopped_by": done.stopped_by} if done.stopped_by else {}),
             **(end.error.facts() if end.error else {}),
         )
         self._on_done(done)
@@ -254,6 +289,11 @@ def _start(entrant: Entrant) -> Start:
         parameters=dict(entrant.provider.parameters(entrant.prompt)),
         simulated=True if entrant.provider.simulated else UNSET,
     )
+
+
+def _cut_short(account: Account, stop: Stop) -> End:
+    account.stopped_by = stop.by
+    return End(account.failed(stop.code), account.error_chunk(stop.error))
 
 
 def _outcome_of(done: Done) -> str:

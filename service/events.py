@@ -25,9 +25,11 @@ __all__ = [
     "Event",
     "Metadata",
     "Part",
+    "Progress",
     "Reasoning",
     "Silence",
     "Start",
+    "StoppedBy",
     "Timings",
     "Usage",
     "as_written",
@@ -59,6 +61,8 @@ ErrorCode: TypeAlias = Literal[
     "internal_error",
 ]
 ERROR_CODES: frozenset[str] = frozenset(get_args(ErrorCode))
+StoppedBy: TypeAlias = Literal["request", "first_k", "max_cost_usd"]
+"""What ended an answer that would have gone on: somebody asked for it, or the question's terms."""
 
 
 class Start(Struct, frozen=True, kw_only=True):
@@ -101,6 +105,18 @@ class Reasoning(Struct, frozen=True, kw_only=True):
     model: str
     type: Literal["reasoning"] = "reasoning"
     content: str
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """How far a model is; rides along with what it says, at most four a second."""
+
+    model: str
+    type: Literal["progress"] = "progress"
+    fraction: float | None
+    """Of the tokens that this model usually needs, or of `max_tokens` if that is less or nothing is
+    known of it; never falls, and is below 1 until `done`. Null when it can't be known."""
+    tokens: int
+    """Written so far, reasoning included; four characters are taken for a token."""
 
 
 class ErrorChunk(Struct, frozen=True, kw_only=True):
@@ -153,6 +169,10 @@ class Done(Struct, frozen=True, kw_only=True):
     """Null when no price is known."""
     chunks: int
     attempts: int
+    tokens_per_second: float | None = None
+    """Tokens of the answer itself, from its first one to the end; null when that says nothing."""
+    stopped_by: StoppedBy | None = None
+    """What stopped the answer, where `code` is `cancelled`; null when nothing did."""
 
 
 class Metadata(Struct, frozen=True, kw_only=True):
@@ -186,7 +206,7 @@ class Complete(Struct, frozen=True, kw_only=True):
     metadata: Metadata
 
 
-Event: TypeAlias = Start | Chunk | Reasoning | ErrorChunk | Done | Complete
+Event: TypeAlias = Start | Chunk | Reasoning | Progress | ErrorChunk | Done | Complete
 """What a client is told."""
 Part: TypeAlias = Event | Chunks | Silence
 """What a model, or whoever speaks of all of them, puts into the channel."""

@@ -1,4 +1,4 @@
-"""What one model says: to its clocks, its account, and its place in the channel.
+"""What one model says: to its clocks, its account, its gauge, and its place in the channel.
 
 This is where a model waits, and for whom. For the client, until what was put last has been taken:
 its silence is nobody's fault meanwhile. And under load for the next beat, at which a step of its
@@ -13,9 +13,10 @@ import structlog
 import trio
 
 from service.account import Account
-from service.events import Chunks, Reasoning
+from service.events import Chunks, Progress, Reasoning
 from service.fanin import Outbox
 from service.patience import Watch
+from service.progress import Gauge
 from service.providers import Step, no_step
 from service.pulse import Pulse
 
@@ -35,13 +36,17 @@ class Outlet:
         outbox: Outbox,
         pulse: Pulse,
         log: structlog.typing.FilteringBoundLogger,
+        gauge: Gauge,
     ) -> None:
         self._account = account
         self._watch = watch
         self._outbox = outbox
         self._pulse = pulse
         self._log = log
+        self._gauge = gauge
         self._wrote_at = -math.inf
+        self._looks_at = -math.inf
+        """When the gauge is to be looked at again."""
         self.room = outbox.room
 
     def connected(self) -> None:
@@ -63,14 +68,20 @@ class Outlet:
 
     async def text(self, *contents: str, more: bool = False, step: Step = no_step) -> None:
         """Hand on pieces of the answer; see `Sink.text`."""
-        self._put_text(contents)
-        await self._until_more_may_come(self._pulse.count(len(contents)), len(contents), more, step)
+        now = self._pulse.count(len(contents))
+        self._put_text(contents, now)
+        await self._until_more_may_come(now, len(contents), more, step)
 
     async def reasoning(self, content: str, *, more: bool = False) -> None:
         """Hand on a piece of the thinking."""
+        now = self._pulse.count(1)
         self._account.reasoning(content)
-        self._outbox.put(Reasoning(model=self._account.name, content=content))
-        await self._until_more_may_come(self._pulse.count(1), 1, more, no_step)
+        thought = Reasoning(model=self._account.name, content=content)
+        if now < self._looks_at:
+            self._outbox.put(thought)
+        else:
+            self._outbox.put(thought, *self._look(now))
+        await self._until_more_may_come(now, 1, more, no_step)
 
     def has_room(self) -> bool:
         """Whether the client has taken what was handed on."""
@@ -78,16 +89,24 @@ class Outlet:
 
     def text_nowait(self, contents: tuple[str, ...]) -> None:
         """Hand on pieces of the answer in a step."""
-        self._put_text(contents)
         self._wrote_at = now = self._pulse.count_in_step(len(contents))
+        self._put_text(contents, now)
         self._watch.resume(now)
 
-    def _put_text(self, contents: tuple[str, ...]) -> None:
+    def _put_text(self, contents: tuple[str, ...], now: float) -> None:
         account = self._account
         characters = account.text(contents)
         if account.chunks % PROGRESS_EVERY < len(contents):
             self._log.debug("model writes", model=account.name, chunks=account.chunks)
-        self._outbox.put_text(Chunks(account.name, contents), characters)
+        chunks = Chunks(account.name, contents)
+        if now < self._looks_at:
+            self._outbox.put_text(chunks, characters)
+        else:
+            self._outbox.put(chunks, *self._look(now))
+
+    def _look(self, now: float) -> tuple[Progress, ...]:
+        self._looks_at, told = self._gauge.look(now)
+        return told
 
     async def _until_more_may_come(self, now: float, chunks: int, more: bool, step: Step) -> None:
         """Return when the next may be looked for by the model's own task."""

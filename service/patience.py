@@ -149,9 +149,10 @@ class Watch:
             self._vigil.look()
 
     def stop(self, code: ErrorCode) -> None:
-        """Cut the answer short for a reason that is no clock's."""
-        self._verdict = (code, None)
-        self._scope.cancel(code)
+        """Cut the answer short for a reason that is no clock's, unless one has done so already."""
+        if self._verdict is None:
+            self._verdict = (code, None)
+            self._scope.cancel(code)
 
     def run_out(self) -> None:
         """Cut the answer short: one of its clocks has run out."""

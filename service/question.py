@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from service.fanin import Priority
 from service.providers import Message, Prompt
 
 __all__ = ["TIERS", "Entry", "Question", "Refusal", "Tier", "parse_question"]
@@ -87,6 +88,19 @@ class QuestionBody(Struct, frozen=True):
     """Null: none is sent, and the provider's own holds."""
     max_tokens: Annotated[int, Meta(ge=256, le=65536)] | None = None
     """Null: the tier's."""
+    mode: Annotated[
+        Literal["all", "first_k"],
+        Meta(description="Whether all models may finish, or only the first `k` that do."),
+    ] = "all"
+    k: Annotated[
+        int | None,
+        Meta(description="With `first_k`: when so many have finished well, the rest is stopped."),
+    ] = None
+    max_cost_usd: Annotated[float, Meta(gt=0)] | None = None
+    """What the comparison may cost in US dollars, by estimate; past it, what runs is stopped."""
+    priority: Annotated[
+        Priority, Meta(description="Who goes first when the reader is slower than the models.")
+    ] = "fair"
 
 
 class Entry(Struct, frozen=True):
@@ -109,6 +123,11 @@ class Question(Struct, frozen=True, kw_only=True):
     max_tokens: int
     temperature: float | None
     top_p: float | None
+    first_k: int | None
+    """When so many models have finished well, the others are stopped; None: all may finish."""
+    max_cost_usd: float | None
+    """What it may cost, in US dollars; None: whatever it does."""
+    priority: Priority
 
     @property
     def is_extended(self) -> bool:
@@ -154,7 +173,25 @@ def parse_question(body: bytes, *, max_models: int) -> Question:
         max_tokens=asked.max_tokens or tier.tokens,
         temperature=asked.temperature,
         top_p=asked.top_p,
+        first_k=_first_k(asked),
+        max_cost_usd=asked.max_cost_usd,
+        priority=asked.priority,
     )
+
+
+def _first_k(asked: QuestionBody) -> int | None:
+    if asked.mode == "all":
+        if asked.k is not None:
+            raise Refusal(400, "invalid_request", "k: only the mode first_k takes it.")
+        return None
+    models = len(asked.models)
+    if asked.k is None or not 1 <= asked.k <= models:
+        raise Refusal(
+            400,
+            "invalid_request",
+            f"k: expected 1 to {models}, the number of models, with first_k.",
+        )
+    return asked.k
 
 
 def _entries(models: list[str], max_models: int) -> tuple[Entry, ...]:
@@ -204,6 +241,8 @@ def _decode(body: bytes) -> QuestionBody:
 _CHOICES = {
     "tier": "brief, standard or extended",
     "role": "user, assistant or system",
+    "mode": "all or first_k",
+    "priority": "fair, fastest or asked",
 }
 _AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 

@@ -20,6 +20,7 @@ __all__ = [
     "Ready",
     "Refused",
     "ShortModelStatistics",
+    "Stopping",
 ]
 
 
@@ -40,6 +41,14 @@ class Compared(Struct, frozen=True):
     errors: dict[str, ErrorCode]
     """The failed models and why; no other model is named here."""
     metadata: Metadata
+
+
+class Stopping(Struct, frozen=True):
+    """What is being stopped; the stream of the comparison tells how each model ended."""
+
+    comparison_id: str
+    stopping: list[str]
+    """The models that had not ended yet, as the events call them."""
 
 
 class Models(Struct, frozen=True):

@@ -13,10 +13,12 @@ import quart.wrappers
 import trio
 from quart import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
+from werkzeug.routing import BaseConverter
 
 from service.admission import Place
 from service.answer import Answer
-from service.comparison import Comparison, entrants_of
+from service.comparison import Comparison
+from service.entrants import entrants_of, refuse_what_has_no_price
 from service.events import Chunk, Complete, Done, ErrorChunk, ErrorCode
 from service.providers.roster import UnknownModelError
 from service.question import Refusal, parse_question
@@ -32,9 +34,10 @@ from service.replies import (
     ShortModelStatistics,
 )
 from service.shared import Shared
+from service.stopping import stop_all, stop_one
 from service.surface import PAGE_HEADERS, key_name
 
-__all__ = ["json_response", "make_routes"]
+__all__ = ["ModelId", "json_response", "make_routes"]
 
 NO_LIMIT = 2**31 - 1
 """Stands for "as many as you like" where clients expect a number and compare with it."""
@@ -49,6 +52,13 @@ STREAM_HEADERS = {
     # nginx buffers responses unless told otherwise.
     "X-Accel-Buffering": "no",
 }
+
+
+class ModelId(BaseConverter):
+    """The rest of a path, whatever it holds."""
+
+    regex = ".+"
+    part_isolating = False
 
 
 def json_response(
@@ -79,6 +89,19 @@ def make_routes(shared: Shared) -> Blueprint:
         response = json_response(compared, headers={"X-Comparison-Id": comparison.id})
         response.timeout = None
         return response
+
+    @routes.delete("/comparisons/<comparison_id>", provide_automatic_options=False)
+    async def stop_comparison(comparison_id: str) -> Response:
+        return json_response(stop_all(shared.admission, comparison_id), 202)
+
+    # Ids may hold slashes, two in a row among them, which is no reason to send anybody elsewhere.
+    @routes.delete(
+        "/comparisons/<comparison_id>/models/<model_id:name>",
+        provide_automatic_options=False,
+        merge_slashes=False,
+    )
+    async def stop_model(comparison_id: str, name: str) -> Response:
+        return json_response(stop_one(shared.admission, comparison_id, name), 202)
 
     @routes.get("/models")
     async def models() -> Response:
@@ -125,9 +148,10 @@ async def _admitted(shared: Shared) -> Comparison:
         raise Refusal(415, "not_json", "The request needs Content-Type: application/json.")
     question = parse_question(body, max_models=shared.settings.limits.max_models)
     try:
-        entrants = entrants_of(question, shared.roster.find)
+        entrants = entrants_of(question, shared.roster.find, shared.roster.cost_of)
     except UnknownModelError as exc:
         raise Refusal(400, "model_not_found", str(exc)) from None
+    refuse_what_has_no_price(question, entrants)
     place = Place.of(request.scope)
     if not place.take():
         raise _no_place(shared)
@@ -154,6 +178,7 @@ async def _admitted(shared: Shared) -> Comparison:
         pulse=shared.pulse,
         heartbeat=shared.settings.stream.heartbeat,
         on_done=on_done,
+        experience=shared.experience,
     )
     place.hold(comparison)
     return comparison

@@ -10,6 +10,7 @@ import trio
 
 from service.admission import Admission
 from service.allowance import Allowance
+from service.progress import Experience
 from service.providers.roster import Roster, open_roster
 from service.pulse import Pulse
 from service.settings import Settings
@@ -38,6 +39,7 @@ class Shared:
         self.patience = settings.deadlines.patience()
         self.pulse = Pulse(settings.stream.flush_ms / 1000)
         self.tally = Tally()
+        self.experience = Experience()
         self.allowance = Allowance(settings.limits.daily_model_responses)
         self.admission = Admission(settings.limits.max_comparisons)
 

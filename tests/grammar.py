@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 Event: TypeAlias = dict[str, Any]
@@ -19,7 +20,7 @@ FIRST_KEYS = {
     "start": ["model", "type", "provider", "parameters"],
     "chunk": ["model", "type", "content"],
     "reasoning": ["model", "type", "content"],
-    "progress": ["model", "type"],
+    "progress": ["model", "type", "fraction", "tokens"],
     "queued": ["model", "type", "ahead"],
     "done": ["model", "type", "error", "code"],
     "complete": ["type", "metadata"],
@@ -146,6 +147,7 @@ def _check_answer(events: list[Event]) -> str:
     assert kinds.count("done") == 1, f"not exactly one done: {kinds}"
     assert kinds[-1] == "done", f"something after done: {kinds}"
     assert not {"start", "complete"} & set(kinds), f"a second beginning or end: {kinds}"
+    _check_progress([event for event in events if event["type"] == "progress"])
     done = events[-1]
     chunks = [event for event in events if event["type"] == "chunk"]
     errors = [event for event in chunks if "error" in event]
@@ -159,6 +161,17 @@ def _check_answer(events: list[Event]) -> str:
         assert done["code"] is None, done
         assert errors == [], f"an error in an answer that did not fail: {errors}"
     return "".join(event["content"] for event in chunks if "error" not in event)
+
+
+def _check_progress(events: list[Event]) -> None:
+    for before, after in pairwise(events):
+        assert before["tokens"] <= after["tokens"], f"less than before: {after}"
+        assert (before["fraction"] or 0) <= (after["fraction"] or 1), f"fell back: {after}"
+    for event in events:
+        assert type(event["tokens"]) is int, event
+        assert event["tokens"] > 0, event
+        fraction = event["fraction"]
+        assert fraction is None or (isinstance(fraction, float) and 0 <= fraction <= 1), event
 
 
 def _check_metadata(metadata: dict[str, Any], *, requested: int, failed: int) -> None:

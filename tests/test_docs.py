@@ -30,6 +30,7 @@ from service.events import (
     Done,
     ErrorChunk,
     Metadata,
+    Progress,
     Reasoning,
     Start,
     Timings,
@@ -44,6 +45,7 @@ from service.replies import (
     ModelStats,
     RateLimitStatus,
     ShortModelStatistics,
+    Stopping,
 )
 from service.settings import Deadlines, Limits, ProviderSettings, Server, Settings, Stream, load
 from service.simulator import MODELS
@@ -253,9 +255,11 @@ def names(*structs: type[Struct]) -> list[str]:
         ("#### `start`", [names(Start)]),
         ("#### `chunk`", [names(Chunk, ErrorChunk)]),
         ("#### `reasoning`", [names(Reasoning)]),
+        ("#### `progress`", [names(Progress)]),
         ("#### `done`", [names(Done), names(Timings), names(Usage)]),
         ("#### `complete`", [names(Complete), names(Metadata)]),
         ("## Ask", [names(QuestionBody), ["brief", "standard", "extended"], names(Turn)]),
+        ("## Stop", [names(Stopping)]),
         ("## Wait for all: `POST /compare`", [names(Compared)]),
         (
             "## Simulated answers",

@@ -453,7 +453,7 @@ async def test_a_comparison_may_be_cancelled_at_every_step(
         check_no_model_is_told_of_twice(log_lines, sum(script.opened for script in scripts))
         if not moment.came:
             break
-    assert len(events) == 3 + 2 * 3 + 3 + 1
+    assert len(events) == 3 + 2 * 3 + 3 + 3 + 1  # each tells of its progress once
     assert step > 30
 
 

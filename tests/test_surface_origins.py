@@ -77,7 +77,7 @@ async def test_a_listed_pages_preflight_is_permitted(
             assert reply.headers["vary"] == "Origin"
             assert cors_headers(reply) == {
                 "access-control-allow-origin": allowed,
-                "access-control-allow-methods": "GET, HEAD, POST",
+                "access-control-allow-methods": "GET, HEAD, POST, DELETE",
                 "access-control-allow-headers": (
                     "content-type, authorization, x-api-key, last-event-id"
                 ),

@@ -79,17 +79,20 @@ data: {"model":"a:m","type":"reasoning","content":"hm"}
 
 data: {"model":"a:m","type":"chunk","content":"\\"é\\u2028\\n\\n"}
 
+data: {"model":"a:m","type":"progress","fraction":0.001,"tokens":3}
+
 data: {"model":"a:m","type":"done","error":false,"code":null,"finish_reason":"stop","timings":\
 {"queue_ms":0.0,"connect_ms":250.0,"first_byte_ms":null,"first_token_ms":2250.0,"duration_ms":\
 2250.0},"usage":{"input_tokens":3,"output_tokens":2,"reasoning_tokens":1,"estimated":false},\
-"cost_usd":0.25,"chunks":1,"attempts":1}
+"cost_usd":0.25,"chunks":1,"attempts":1,"tokens_per_second":null,"stopped_by":null}
 
 data: {"model":"b:terse","type":"chunk","content":"Error: Rate limited","error":true}
 
 data: {"model":"b:terse","type":"done","error":true,"code":"rate_limited","finish_reason":null,\
 "timings":{"queue_ms":0.0,"connect_ms":0.0,"first_byte_ms":0.0,"first_token_ms":null,\
 "duration_ms":4500.0},"usage":{"input_tokens":1,"output_tokens":0,"reasoning_tokens":0,\
-"estimated":true},"cost_usd":null,"chunks":0,"attempts":1}
+"estimated":true},"cost_usd":null,"chunks":0,"attempts":1,"tokens_per_second":null,\
+"stopped_by":null}
 
 data: {"type":"complete","metadata":{"input_length":4,"models_requested":2,"models_successful":1,\
 "models_failed":1,"timestamp":"<time>","processing_time_ms":4500,"conversation_message_count":0,\
@@ -251,6 +254,7 @@ async def test_a_piece_leaves_when_it_comes_and_waits_for_no_other_model(
         (0, "start"),
         (1, "chunk"),
         (2, "chunk"),
+        (2, "progress"),
         (2, "done"),
         (4, "chunk"),
         (4, "done"),
@@ -270,10 +274,13 @@ async def test_a_heartbeat_comes_after_so_many_seconds_without_output(
         (20, "ping"),
         (25, "chunk"),
         (34, "chunk"),
+        (34, "progress"),
         (44, "ping"),
         (45, "reasoning"),
+        (45, "progress"),
         (55, "ping"),
         (55.5, "chunk"),
+        (55.5, "progress"),
     ]
 
 
@@ -321,7 +328,7 @@ async def test_what_a_slow_client_missed_comes_in_few_writes_and_none_is_cut(
 # --- the grammar's own test ---------------------------------------------------------------------
 
 RIGHT = WHOLE_STREAM.replace("<time>", "2026-01-01T00:00:00+00:00")
-START, _, THOUGHT, CHUNK, DONE, ERROR, FAILED, COMPLETE, _ = RIGHT.split("\n\n")
+START, _, THOUGHT, CHUNK, PROGRESS, DONE, ERROR, FAILED, COMPLETE, _ = RIGHT.split("\n\n")
 
 
 def test_the_grammar_takes_a_right_stream_with_pings_anywhere() -> None:
@@ -340,6 +347,10 @@ def test_the_grammar_takes_a_right_stream_with_pings_anywhere() -> None:
         pytest.param(DONE + "\n\n", "", id="no done"),
         pytest.param(DONE, f"{DONE}\n\n{DONE}", id="two dones"),
         pytest.param(DONE, f"{DONE}\n\n{CHUNK}", id="a chunk after done"),
+        pytest.param(DONE, f"{DONE}\n\n{PROGRESS}", id="progress after done"),
+        pytest.param(CHUNK, f"{PROGRESS[:-2]}4}}\n\n{CHUNK}", id="progress that falls"),
+        pytest.param('"fraction":0.001', '"fraction":1.001', id="more than the whole"),
+        pytest.param(',"tokens":3', "", id="progress without tokens"),
         pytest.param(ERROR + "\n\n", "", id="a failure without words"),
         pytest.param(ERROR, f"{ERROR}\n\n{ERROR}", id="a failure told twice"),
         pytest.param('"Error: R', '"R', id="a failure in other words"),

@@ -17,12 +17,21 @@ from service.events import (
     Done,
     ErrorChunk,
     Metadata,
+    Progress,
     Reasoning,
     Start,
     Timings,
     Usage,
 )
-from service.openapi.examples import COMPARED, QUESTIONS, REFUSALS, STREAM, RefusalKind, shown
+from service.openapi.examples import (
+    COMPARED,
+    QUESTIONS,
+    REFUSALS,
+    STOPPED,
+    STREAM,
+    RefusalKind,
+    shown,
+)
 from service.openapi.schemas import (
     Schema,
     error_code_schema,
@@ -44,15 +53,16 @@ from service.replies import (
     Ready,
     Refused,
     ShortModelStatistics,
+    Stopping,
 )
 
 __all__ = ["document"]
 
 READ = (QuestionBody, Turn)
 SENT = (
-    *(Start, Chunk, ErrorChunk, Reasoning, Done, Complete, Timings, Usage, Metadata),
+    *(Start, Chunk, ErrorChunk, Reasoning, Progress, Done, Complete, Timings, Usage, Metadata),
     *(Compared, Models, CatalogueModel, ModelStats, ModelStatistics, ShortModelStatistics),
-    *(RateLimitStatus, Health, Ready, Greeting, Refused),
+    *(Stopping, RateLimitStatus, Health, Ready, Greeting, Refused),
 )
 
 ABOUT = """\
@@ -76,12 +86,19 @@ A model that fails harms no other: it says so in a chunk that begins with `Error
 `error`, and in its `done`. While nothing is said for a while, a comment `: ping` keeps the \
 connection warm; comments are not events. Skip events whose `type` you do not know.
 
-To leave is to stop: when the connection ends, so do all requests to providers. This page shows a \
+To leave is to stop: when the connection ends, so do all requests to providers. Who stays can stop \
+one model or all of them with `DELETE` at `/comparisons/{comparison_id}`. This page shows a \
 stream when it is over; `curl -N` shows it as it comes.
 """
 COMPARING = """\
 The same, as one answer when the last model has ended. A model that fails is named in `errors`; \
 the answers of the others are not touched.
+"""
+
+STOPPING = """\
+Their requests to providers are closed at once. What becomes of them is told in the stream of the \
+comparison: a chunk that begins with `Error: `, and `done` with the code `cancelled`. A model that \
+has its whole answer at that very moment may still end well.
 """
 
 EVERYWHERE = (404, 405, 421, 500)
@@ -140,6 +157,12 @@ def _paths() -> dict[str, Any]:
             "post": _question("compare_stream", "Stream the answers", STREAMING, _stream())
         },
         "/compare": {"post": _question("compare", "Wait for the answers", COMPARING, _compared())},
+        "/comparisons/{comparison_id}": {
+            "delete": _stop("stop_comparison", "Stop every model of a comparison", ID),
+        },
+        "/comparisons/{comparison_id}/models/{name}": {
+            "delete": _stop("stop_model", "Stop one model of a comparison", ID, NAME),
+        },
         "/models": {
             "get": _look("models", "List the models to choose from", _json("Models")),
         },
@@ -189,6 +212,20 @@ FINGERPRINT = {
     "description": "The `browser_fingerprint` whose own allowance is asked for.",
     "schema": {"type": "string"},
 }
+ID = {
+    "name": "comparison_id",
+    "in": "path",
+    "required": True,
+    "description": "As `X-Comparison-Id` has it.",
+    "schema": {"type": "string"},
+}
+NAME = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "The model's name in the events, percent-encoded; it may hold slashes.",
+    "schema": {"type": "string"},
+}
 COMPARISON_ID = {
     "X-Comparison-Id": {
         "description": "The comparison's id; `complete` has it too.",
@@ -233,6 +270,29 @@ def _question(
             },
         },
         "responses": {"200": answer, **_refused(TO_A_QUESTION)},
+    }
+
+
+def _stop(operation: str, summary: str, *parameters: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "tags": ["compare"],
+        "operationId": operation,
+        "summary": summary,
+        "description": STOPPING,
+        "security": KEY_IF_ANY,
+        "parameters": list(parameters),
+        "responses": {
+            "202": {
+                "description": "These models are being stopped.",
+                "content": {
+                    "application/json": {
+                        "schema": ref("Stopping"),
+                        "examples": {"short": shown(STOPPED)},
+                    }
+                },
+            },
+            **_refused(TO_A_LOOK),
+        },
     }
 
 

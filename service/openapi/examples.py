@@ -15,15 +15,16 @@ from service.events import (
     ErrorChunk,
     Event,
     Metadata,
+    Progress,
     Reasoning,
     Start,
     Timings,
     Usage,
 )
 from service.eventstream import PING, encode
-from service.replies import Compared, Refused
+from service.replies import Compared, Refused, Stopping
 
-__all__ = ["COMPARED", "QUESTIONS", "REFUSALS", "STREAM", "RefusalKind", "shown"]
+__all__ = ["COMPARED", "QUESTIONS", "REFUSALS", "STOPPED", "STREAM", "RefusalKind", "shown"]
 
 
 def shown(value: Struct, summary: str | None = None) -> dict[str, Any]:
@@ -60,6 +61,12 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "one of them fails": {
         "input_data": "Why is the sky blue?",
         "models": ["sim:swift", "sim:refuses"],
+    },
+    "two answers are enough": {
+        "input_data": "Why is the sky blue?",
+        "models": ["sim:swift", "sim:steady", "sim:thinker"],
+        "mode": "first_k",
+        "k": 2,
     },
     "the same model twice": {
         "input_data": "Why is the sky blue?",
@@ -107,6 +114,7 @@ EVENTS: tuple[Event, ...] = (
         attempts=1,
     ),
     Reasoning(model="sim:thinker", content="What scatters most?"),
+    Progress(model="sim:thinker", fraction=0.417, tokens=5),
     Chunk(model="sim:thinker", content="Air scatters blue light "),
     Chunk(model="sim:thinker", content="the most."),
     Done(
@@ -125,6 +133,7 @@ EVENTS: tuple[Event, ...] = (
         cost_usd=None,
         chunks=2,
         attempts=1,
+        tokens_per_second=13.3,
     ),
     Complete(metadata=METADATA),
 )
@@ -140,6 +149,8 @@ COMPARED = Compared(
     errors={"sim:refuses": "rate_limited"},
     metadata=METADATA,
 )
+
+STOPPED = Stopping(comparison_id=METADATA.comparison_id, stopping=["sim:thinker"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +208,10 @@ REFUSALS: dict[int, RefusalKind] = {
                 "`compare-stream models` list those it has.",
                 "model_not_found",
             ),
+            Refused(
+                "max_cost_usd can't be kept: the price of 'acme/m' is not known here.",
+                "price_unknown",
+            ),
         ),
     ),
     401: RefusalKind(
@@ -212,10 +227,18 @@ REFUSALS: dict[int, RefusalKind] = {
     ),
     404: RefusalKind(
         name="NotFound",
-        when="There is nothing at this path; the service may be older than what you read.",
+        when="There is nothing at this path, or what is to be stopped does not run.",
         examples=(
             Refused(
                 "There is nothing at this address; GET /docs lists what there is.", "not_found"
+            ),
+            Refused(
+                "No comparison of this id runs here: it has ended, or there was none.",
+                "comparison_not_running",
+            ),
+            Refused(
+                "No model of this name runs in the comparison: it has ended, or was not asked.",
+                "model_not_running",
             ),
         ),
     ),

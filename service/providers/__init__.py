@@ -13,7 +13,25 @@ from typing import Any, Protocol, TypeAlias
 
 from service.events import Usage
 
-__all__ = ["Ending", "Message", "Prompt", "Provider", "Sink", "Step", "no_step"]
+__all__ = [
+    "CostOf",
+    "Ending",
+    "Message",
+    "Prompt",
+    "Provider",
+    "Sink",
+    "Step",
+    "costs_nothing",
+    "no_step",
+]
+
+CostOf: TypeAlias = Callable[[Usage], float | None]
+"""What so many tokens of one model cost, in US dollars; None: that is not known."""
+
+
+def costs_nothing(_: Usage) -> float:
+    """The price of what is made up."""
+    return 0.0
 
 
 @dataclass(frozen=True, slots=True)

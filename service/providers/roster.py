@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from service.providers import Provider
+from service.providers import CostOf, Provider, costs_nothing
 from service.providers.call import HTTPProvider
 from service.providers.catalogue import CatalogueModel, built_in
 from service.providers.openai import ChatCompletions, Flavour
@@ -56,6 +56,10 @@ class Roster:
         elif not model:
             raise UnknownModelError(f"{model_id!r} names a provider, but no model of it.")
         return provider, model
+
+    def cost_of(self, provider: Provider, model: str) -> CostOf | None:  # noqa: ARG002
+        """What tokens of this model cost there; None: no price is known, as of any real one."""
+        return costs_nothing if provider.simulated else None
 
     def catalogue(self) -> list[CatalogueModel]:
         """The models to choose from; those that misbehave on purpose come last."""

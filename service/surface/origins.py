@@ -18,7 +18,7 @@ EXPECTED = (
     'at the end, lower case, no default port), or "*"'
 )
 
-METHODS = b"GET, HEAD, POST"
+METHODS = b"GET, HEAD, POST, DELETE"
 HEADERS = b"content-type, authorization, x-api-key, last-event-id"
 EXPOSED = b"X-Comparison-Id, Retry-After"
 MAX_AGE_SECONDS = 600

@@ -1,0 +1,70 @@
+"""What a comparison costs, while it runs: kept below what the question allows.
+
+The estimate is of what has been spent and what is bound to be: the question itself for each model
+that has been or will be asked, what each that writes has written so far, and for one that has ended
+what it came to. A price is taken to be so much for a question and so much for a token of the
+answer, as providers have it. What a model thinks unheard is not seen before its end.
+
+Looked at with everything that a model says, so that no more is spent than what was under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from service.events import Done, Usage
+from service.providers import CostOf
+
+__all__ = ["Spending"]
+
+MANY = 1_000_000
+"""Tokens by which the price of one is found: prices are told for as many."""
+
+
+class Spending:
+    """What one comparison has spent, of what it may; `stop` is called when that is crossed."""
+
+    def __init__(
+        self, most: float, prices: Mapping[str, tuple[int, CostOf]], stop: Callable[[], object]
+    ) -> None:
+        self._most = most
+        self._stop = stop
+        self._cost_of = {name: cost_of for name, (_, cost_of) in prices.items()}
+        self._question: dict[str, float] = {}
+        self._each: dict[str, float] = {}
+        for name, (input_tokens, cost_of) in prices.items():
+            asked = cost_of(_usage(input_tokens, 0)) or 0.0
+            answered = cost_of(_usage(input_tokens, MANY)) or 0.0
+            self._question[name] = asked
+            self._each[name] = (answered - asked) / MANY
+        self._spent = dict(self._question)
+        self._check()
+
+    @property
+    def total(self) -> float:
+        """The estimate so far, in US dollars."""
+        return sum(self._spent.values())
+
+    def wrote(self, name: str, tokens: int) -> None:
+        """This model has written so many tokens so far."""
+        self._spent[name] = self._question[name] + self._each[name] * tokens
+        self._check()
+
+    def ended(self, done: Done) -> None:
+        """A model has ended: what the provider said that it cost, or what its tokens do."""
+        spent = 0.0
+        if done.usage is not None:
+            cost = done.cost_usd
+            spent = cost if cost is not None else self._cost_of[done.model](done.usage) or 0.0
+        self._spent[done.model] = spent
+        self._check()
+
+    def _check(self) -> None:
+        if self.total > self._most:
+            self._stop()
+
+
+def _usage(input_tokens: int, output_tokens: int) -> Usage:
+    return Usage(
+        input_tokens=input_tokens, output_tokens=output_tokens, reasoning_tokens=0, estimated=True
+    )
