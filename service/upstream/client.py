@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from types import TracebackType
 from typing import Literal, TypeAlias
 
 import httpx
 import trio
 
 from service.upstream.body import Body
-from service.upstream.faults import provider_errors
+from service.upstream.faults import provider_errors, raise_ours
 from service.upstream.names import look_names_up_apart
 from service.upstream.pooled import PooledTransport, left_early
 from service.upstream.transport import (
@@ -81,13 +82,16 @@ class Reply:
         """
         return b"" if self._body is None else self._body.read_nowait()
 
-    @asynccontextmanager
-    async def chunks(self) -> AsyncIterator[AsyncIterator[bytes]]:
+    def chunks(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The body as it arrives, undecoded. Raises `ProviderError` when it breaks off."""
-        with provider_errors():
-            if self._body is not None:
-                yield self._body
-            elif self._response is not None:
+        if self._body is not None:
+            return _Chunks(self._body)
+        return self._chunks_of_httpx()
+
+    @asynccontextmanager
+    async def _chunks_of_httpx(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        if self._response is not None:
+            with provider_errors():
                 async with left_early(self._response.aiter_raw()) as chunks:
                     yield chunks
 
@@ -104,6 +108,24 @@ class Reply:
         return b"".join(parts)[:limit]
 
 
+class _Chunks:
+    """A body as `Reply.chunks` gives it."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+
+    async def __aenter__(self) -> Body:
+        return self._body
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        raise_ours(exc)
+
+
 class Client:
     """Sends requests; made by `open_client`."""
 
@@ -117,8 +139,7 @@ class Client:
         """Closes idle connections whose time is over, until it is cancelled; a task of whoever
         keeps the client for long. Without it they are closed when a next request finds them."""
 
-    @asynccontextmanager
-    async def post(
+    def post(
         self,
         url: str,
         *,
@@ -126,7 +147,7 @@ class Client:
         body: bytes,
         on_connected: Callable[[], None],
         room: Callable[[], int] = lambda: READ_BYTES,
-    ) -> AsyncIterator[Reply]:
+    ) -> AbstractAsyncContextManager[Reply]:
         """Send a request and hand out its reply as soon as the headers are there.
 
         `on_connected` is called when the connection is there and the request begins to leave.
@@ -136,30 +157,62 @@ class Client:
         being cancelled. Raises `ProviderError` for every fault on the way, also for one that
         the body's reader meets inside the context.
         """
+        return _Post(self._transport, url, headers, body, on_connected, room)
+
+
+class _Post:
+    """One request and its reply; a class, as a generator's context takes ten times as long."""
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        on_connected: Callable[[], None],
+        room: Callable[[], int],
+    ) -> None:
+        self._transport = transport
+        self._url = url
+        self._headers = headers
+        self._body = body
+        self._on_connected = on_connected
+        self._room = room
+        self._answer: Body | None = None
+        self._response: httpx.Response | None = None
+
+    async def __aenter__(self) -> Reply:
         with provider_errors():
-            request = _prepared(url, tuple(headers.items()))
+            request = _prepared(self._url, tuple(self._headers.items()))
             if isinstance(self._transport, StreamTransport):
-                head = request.head + length_line(body)
-                asking = Asking(request.origin, head, body, on_connected, room)
-                answer = await self._transport.ask(asking)
-                try:
-                    yield Reply(answer)
-                finally:
-                    answer.close()
-                return
-            response = await self._transport.handle_async_request(
+                head = request.head + length_line(self._body)
+                asking = Asking(request.origin, head, self._body, self._on_connected, self._room)
+                self._answer = await self._transport.ask(asking)
+                return Reply(self._answer)
+            self._response = await self._transport.handle_async_request(
                 httpx.Request(
                     "POST",
-                    url,
+                    self._url,
                     headers=request.headers,
-                    content=body,
-                    extensions={"on_connected": on_connected},
+                    content=self._body,
+                    extensions={"on_connected": self._on_connected},
                 )
             )
-            try:
-                yield Reply(None, response)
-            finally:
-                await response.aclose()  # noqa: ASYNC102  # closes at once, or is cancelled itself
+            return Reply(None, self._response)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        if self._answer is not None:
+            self._answer.close()
+        elif self._response is not None:
+            with provider_errors():
+                # It closes at once, or is cancelled itself.
+                await self._response.aclose()  # noqa: ASYNC102
+        raise_ours(exc)
 
 
 @asynccontextmanager

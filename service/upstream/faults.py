@@ -11,7 +11,7 @@ import httpx
 
 from service.errors import ProviderError
 
-__all__ = ["provider_errors"]
+__all__ = ["provider_errors", "raise_ours"]
 
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 """This process, or the system, has as many files open as it may."""
@@ -32,8 +32,13 @@ class provider_errors:  # noqa: N801  # it reads as the contextlib function that
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if isinstance(exc, (httpx.HTTPError, httpx.InvalidURL)):
-            raise _translated(exc) from exc
+        raise_ours(exc)
+
+
+def raise_ours(exc: BaseException | None) -> None:
+    """Raise `ProviderError` from this if it is one of httpx's; for a context's `__exit__`."""
+    if isinstance(exc, (httpx.HTTPError, httpx.InvalidURL)):
+        raise _translated(exc) from exc
 
 
 def _translated(exc: httpx.HTTPError | httpx.InvalidURL) -> ProviderError:
