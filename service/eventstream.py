@@ -37,7 +37,8 @@ __all__ = [
 PING: Final = b": ping\n\n"
 """A comment: it keeps the connection warm and is an event to nobody."""
 
-BETWEEN: Final = b"\n\ndata: "
+DATA: Final = b"data: "
+BETWEEN: Final = b"\n\n" + DATA
 """What stands between the data of two events of one line each."""
 BOM: Final = b"\xef\xbb\xbf"
 MEBI: Final = 1024 * 1024
@@ -124,13 +125,16 @@ class Decoder:
                     self._bytes_spent = self._lines_spent = 0
                     yield event
 
-    def plain(self, data: bytes, *, leaving: int = 0) -> tuple[bytes, bytes] | None:
+    def plain(
+        self, data: bytes, *, leaving: int = 0, before: bytes = DATA
+    ) -> tuple[bytes, bytes] | None:
         """The data of the events that `data` makes whole, if each is one `data: ` line.
 
         That is how providers write, and it can be had without looking at every line: as bytes,
         `BETWEEN` between each two (`apart` takes them apart, and sees whether it is so); and behind
         them what is left, the last `leaving` events of it included. None: `feed` must be asked.
-        Nothing has been read yet; `skip` does that.
+        Nothing has been read yet; `skip` does that. Where each event has the same type, `before`
+        begins with its line.
         """
         end = data.rfind(b"\n\n")
         for _ in range(leaving):
@@ -141,16 +145,21 @@ class Decoder:
         if self._line:
             end += len(self._line)
             data = bytes(self._line) + data
-        if end > self._max_line_bytes or not data.startswith(b"data: "):
+        if end > self._max_line_bytes or not data.startswith(before):
             return None
         rest = data[end + 2 :]
-        return None if b"\n" in rest and not leaving else (data[6:end], rest)
+        return None if b"\n" in rest and not leaving else (data[len(before) : end], rest)
 
     def skip(self, rest: bytes) -> None:
         """Pass over the events that `plain` gave, and over the `rest`, which has no line's end."""
         self._head = None
         self._line = bytearray(rest)
         self._bytes_spent = self._lines_spent = 0
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether something has come whose end has not; a comment is nothing."""
+        return bool(self._data or self._event or (self._line and self._line[0] != ord(":")))
 
     def end(self) -> ServerSentEvent | None:
         """The event that the end of the stream cut off, an unfinished line included.
@@ -258,11 +267,12 @@ class Decoder:
         return ServerSentEvent(data.decode("utf-8", "replace"), event.decode("utf-8", "replace"))
 
 
-def apart(events: bytes) -> list[bytes] | None:
-    """The data of each event, of those that `Decoder.plain` gave; None: not all have one line."""
-    each = events.split(BETWEEN)
-    # Every LF must be one of two that stand between two events.
-    return each if events.count(b"\n") == 2 * len(each) - 2 else None
+def apart(events: bytes, *, before: bytes = DATA) -> list[bytes] | None:
+    """The data of each event, of those that `Decoder.plain` gave; None: not all are that plain."""
+    each = events.split(b"\n\n" + before)
+    # Every LF must be one of those that stand between two events.
+    between = 2 + before.count(b"\n")
+    return each if events.count(b"\n") == between * (len(each) - 1) else None
 
 
 def encode(event: object) -> bytes:

@@ -12,7 +12,7 @@ SERVICE = Path(__file__).parents[1] / "service"
 # From the values up; a module may import from rows above its own, and within its own package.
 LAYERS = [
     {"events", "eventstream", "log_outlet", "redaction", "surface", "verdict", "web"},
-    {"errors", "patience", "fanin", "pulse"},
+    {"errors", "jsonlines", "patience", "fanin", "pulse"},
     {"upstream", "simulator", "settings"},
     {"providers", "log"},
     {"question", "account", "running", "observing", "tally", "allowance", "exposure"},
