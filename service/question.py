@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from service.fanin import Priority
-from service.providers import Message, Prompt
+from service.providers import Image, Message, Prompt
+from service.providers.images import parse_image
 
 __all__ = ["TIERS", "Entry", "Question", "Refusal", "Tier", "parse_question"]
 
@@ -21,6 +22,8 @@ KEPT_TURNS = 20
 """Turns of history that reach a model; older ones cost more tokens than they are worth."""
 EXTENDED_TURNS = 10
 """More turns than this make an interaction extended, a figure that clients show."""
+MOST_IMAGES = 8
+"""With one question; they share the limit on the body, and each model is paid for each of them."""
 LONGEST_MODEL_ID = 200
 """Characters; the longest id in the providers' catalogues has about 80."""
 
@@ -101,6 +104,10 @@ class QuestionBody(Struct, frozen=True):
     priority: Annotated[
         Priority, Meta(description="Who goes first when the reader is slower than the models.")
     ] = "fair"
+    images: Annotated[
+        list[str] | None,
+        Meta(description="Pictures that go with the question, as data: URLs; at most 8."),
+    ] = []
 
 
 class Entry(Struct, frozen=True):
@@ -128,6 +135,7 @@ class Question(Struct, frozen=True, kw_only=True):
     max_cost_usd: float | None
     """What it may cost, in US dollars; None: whatever it does."""
     priority: Priority
+    images: tuple[Image, ...] = ()
 
     @property
     def is_extended(self) -> bool:
@@ -143,7 +151,7 @@ class Question(Struct, frozen=True, kw_only=True):
         ]
         return Prompt(
             model=model,
-            messages=(*turns, Message("user", self.text)),
+            messages=(*turns, Message("user", self.text, self.images)),
             max_tokens=self.max_tokens,
             temperature=self.temperature,
             top_p=self.top_p,
@@ -176,6 +184,7 @@ def parse_question(body: bytes, *, max_models: int) -> Question:
         first_k=_first_k(asked),
         max_cost_usd=asked.max_cost_usd,
         priority=asked.priority,
+        images=_images(asked.images or []),
     )
 
 
@@ -192,6 +201,20 @@ def _first_k(asked: QuestionBody) -> int | None:
             f"k: expected 1 to {models}, the number of models, with first_k.",
         )
     return asked.k
+
+
+def _images(urls: list[str]) -> tuple[Image, ...]:
+    if len(urls) > MOST_IMAGES:
+        raise Refusal(
+            400, "too_many_images", f"images holds {len(urls)} images; the limit is {MOST_IMAGES}."
+        )
+    images = []
+    for index, url in enumerate(urls):
+        try:
+            images.append(parse_image(url))
+        except ValueError as exc:
+            raise Refusal(400, "invalid_image", f"images[{index}]: {exc}.") from None
+    return tuple(images)
 
 
 def _entries(models: list[str], max_models: int) -> tuple[Entry, ...]:

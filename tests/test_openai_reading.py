@@ -8,65 +8,30 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.errors import ProviderError
 from service.events import Chunk, ErrorCode, Usage
 from service.eventstream import encode
 from service.providers import Ending, Message, Prompt
+from service.providers.dialect import MALFORMED_LIMIT
 from service.providers.loose_json import loads
-from service.providers.openai import MALFORMED_LIMIT, ChatCompletions, ChatReading, Flavour
+from service.providers.openai import ChatCompletions, ChatReading, Flavour
+from tests.reading import Outcome
+from tests.reading import read as reading_of
+from tests.reading import read_whole as whole_of
 from tests.recordings import RECORDINGS, Recording
 
 MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """All that a stream came to."""
-
-    text: str
-    reasoning: str
-    ending: Ending | None
-    code: ErrorCode | None = None
-    words: str = ""
-    retryable: bool = False
-
-
-def read(pieces: Iterable[bytes]) -> Outcome:
-    """The outcome of a stream in pieces that ends after them."""
-    reading = ChatReading()
-    text = reasoning = ""
-    try:
-        for piece in pieces:
-            for delta in reading.feed(piece):
-                text += "".join(delta.texts)
-                reasoning += delta.reasoning
-        for delta in reading.flush():
-            text += "".join(delta.texts)
-            reasoning += delta.reasoning
-        return Outcome(text, reasoning, reading.ending())
-    except ProviderError as error:
-        return Outcome(text, reasoning, None, error.code, str(error), error.retryable)
-
-
-def read_whole(body: bytes) -> Outcome:
-    """The outcome of an answer that came as one JSON object."""
-    reading = ChatReading()
-    text = reasoning = ""
-    try:
-        for delta in reading.whole(body):
-            text += "".join(delta.texts)
-            reasoning += delta.reasoning
-        return Outcome(text, reasoning, reading.ending())
-    except ProviderError as error:
-        return Outcome(text, reasoning, None, error.code, str(error), error.retryable)
+read = partial(reading_of, ChatReading)
+read_whole = partial(whole_of, ChatReading)
 
 
 def event(data: object) -> bytes:

@@ -362,6 +362,8 @@ ASKED = {"input_data": "x", "models": ["sim:swift"]}
         ("models_required", json.dumps({**ASKED, "models": []})),
         ("too_many_models", json.dumps({**ASKED, "models": ["m"] * 10})),
         ("invalid_model", json.dumps({**ASKED, "models": [""]})),
+        ("too_many_images", json.dumps({**ASKED, "images": ["x"] * 9})),
+        ("invalid_image", json.dumps({**ASKED, "images": ["https://example.org/a.png"]})),
     ],
 )
 def test_a_bad_question_is_refused_in_the_words_of_the_example(code: str, body: str) -> None:

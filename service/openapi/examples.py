@@ -203,6 +203,12 @@ REFUSALS: dict[int, RefusalKind] = {
                 "models must hold model ids: printable text of 1 to 200 characters.",
                 "invalid_model",
             ),
+            Refused("images holds 9 images; the limit is 8.", "too_many_images"),
+            Refused(
+                "images[0]: expected data:<type>;base64,... with one of image/png, image/jpeg, "
+                "image/webp, image/gif.",
+                "invalid_image",
+            ),
             Refused(
                 "The simulator has no model 'sim:nobody'; GET /models and "
                 "`compare-stream models` list those it has.",

@@ -16,6 +16,7 @@ from service.events import Usage
 __all__ = [
     "CostOf",
     "Ending",
+    "Image",
     "Message",
     "Prompt",
     "Provider",
@@ -35,11 +36,26 @@ def costs_nothing(_: Usage) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """A picture that goes with a turn."""
+
+    media_type: str
+    data: str
+    """In base64."""
+
+    @property
+    def url(self) -> str:
+        """The same as a `data:` URL."""
+        return f"data:{self.media_type};base64,{self.data}"
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation."""
 
     role: str
     content: str
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,11 @@ from service.errors import ProviderError
 from service.events import Usage
 from service.providers import Ending, Prompt
 
-__all__ = ["Delta", "Dialect", "Reading", "Request"]
+__all__ = ["EVENT_STREAM", "MALFORMED_LIMIT", "Delta", "Dialect", "Reading", "Request"]
+
+EVENT_STREAM = "text/event-stream"
+MALFORMED_LIMIT = 16
+"""Chunks without sense in one answer; one or two happen, more is another protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,19 @@ class Reading(Protocol):
 class Dialect(Protocol):
     """A provider's wire format."""
 
+    @property
+    def media_type(self) -> str:
+        """What a response calls itself whose body is a stream of this dialect."""
+
     def parameters(self, prompt: Prompt) -> Mapping[str, Any]:
         """What `request` would send for this prompt besides model and messages."""
 
     def request(self, prompt: Prompt) -> Request:
-        """The HTTP request of a prompt."""
+        """The HTTP request of a prompt.
+
+        Raises `ProviderError` (`bad_request`) for what the provider is known not to take, where
+        nothing but another question would help: it need not be asked.
+        """
 
     def reading(self) -> Reading:
         """A fresh reading, for one answer."""

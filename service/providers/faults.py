@@ -1,7 +1,8 @@
 """What a provider's refusal means: from its status, its error object and its headers to our codes.
 
 The names of `error_type` are those of OpenRouter's documentation ("Errors"); OpenAI and the
-servers that imitate it say the same things in `type` or `code`.
+servers that imitate it say the same things in `type` or `code`. Those that end in `_error` are
+Anthropic's ("Errors" in the documentation of its API), some of them OpenAI's too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from service.errors import ProviderError
 from service.events import ErrorCode
 from service.providers.loose_json import loads
 
-__all__ = ["classify", "mapping", "refusal", "retry_after_seconds"]
+__all__ = ["classify", "mapping", "not_whole", "refusal", "retry_after_seconds"]
 
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds; a provider that asks for more is not waited for anyway."""
@@ -34,8 +35,10 @@ BY_STATUS: dict[int, ErrorCode] = {
     529: "overloaded",
 }
 BY_TYPE: dict[str, ErrorCode] = {
+    "api_error": "provider_error",
     "authentication": "unauthorized",
     "authentication_error": "unauthorized",
+    "billing_error": "payment_required",
     "content_filter": "content_filtered",
     "content_policy_violation": "content_filtered",
     "context_length_exceeded": "bad_request",
@@ -47,26 +50,30 @@ BY_TYPE: dict[str, ErrorCode] = {
     "max_tokens_exceeded": "bad_request",
     "model_not_found": "model_not_found",
     "not_found": "model_not_found",
+    "not_found_error": "model_not_found",
     "overloaded_error": "overloaded",
     "payload_too_large": "bad_request",
     "payment_required": "payment_required",
     "permission_denied": "unauthorized",
+    "permission_error": "unauthorized",
     "precondition_failed": "bad_request",
     "provider_overloaded": "overloaded",
     "provider_unavailable": "overloaded",
     "rate_limit_error": "rate_limited",
     "rate_limit_exceeded": "rate_limited",
     "refusal": "content_filtered",
+    "request_too_large": "bad_request",
     "server": "provider_error",
     "server_error": "provider_error",
     "string_too_long": "bad_request",
     "timeout": "provider_error",
+    "timeout_error": "provider_error",
     "token_limit_exceeded": "bad_request",
     "unmapped": "provider_error",
     "unprocessable": "bad_request",
 }
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 529})
-RETRYABLE_TYPES = frozenset({"server", "server_error", "timeout"})
+RETRYABLE_TYPES = frozenset({"api_error", "server", "server_error", "timeout", "timeout_error"})
 """Where there is no status: in the middle of a stream."""
 MODERATION = frozenset({"reasons", "flagged_input", "patterns"})
 """What OpenRouter's `metadata` holds when a filter stopped the question; it says 403 then."""
@@ -81,6 +88,17 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> ProviderErr
         )
     answer = mapping(loads(body))
     return classify(answer.get("error") or answer, status=status, retry_after=retry_after)
+
+
+def not_whole(*, heard: bool) -> ProviderError:
+    """What an answer is that ended though nobody said that it was done."""
+    if not heard:
+        return ProviderError("empty_response", "The provider sent an empty answer.")
+    return ProviderError(
+        "truncated",
+        "The answer broke off: the provider closed it without saying that it was done.",
+        retryable=True,
+    )
 
 
 def classify(
@@ -161,9 +179,12 @@ def _is_in_flight(metadata: Mapping[str, Any], retry_after: float | None) -> boo
 def _code_of(
     status: int | None, metadata: Mapping[str, Any], types: Sequence[str], words: str
 ) -> ErrorCode:
-    # From the most exact to the vaguest. OpenRouter says 400 to an unknown model.
+    # From the most exact to the vaguest. OpenRouter says 400 to an unknown model, and Anthropic to
+    # an account without credit, in these words.
     if "not a valid model" in words.lower():
         return "model_not_found"
+    if "credit balance is too low" in words.lower():
+        return "payment_required"
     if "limit_source" in metadata and status in (402, 403):
         return "payment_required"
     if status == 403 and not MODERATION.isdisjoint(metadata):

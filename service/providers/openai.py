@@ -16,30 +16,26 @@ they really send differs, so the reading is tolerant of shapes and strict about 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeAlias, TypeGuard
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from service.errors import ProviderError
 from service.events import Usage
 from service.eventstream import Decoder, FrameTooLarge, ServerSentEvent
-from service.providers import Ending, Prompt
-from service.providers.dialect import Delta, Request
-from service.providers.faults import classify, mapping, refusal
+from service.providers import Ending, Message, Prompt
+from service.providers.dialect import EVENT_STREAM, MALFORMED_LIMIT, Delta, Request
+from service.providers.faults import classify, mapping, not_whole, refusal
+from service.providers.figures import count, is_figure
 from service.providers.loose_json import loads
 from service.providers.plain_chunks import PlainChunks
 
 __all__ = ["ChatCompletions", "ChatReading", "Flavour"]
 
-MALFORMED_LIMIT = 16
-"""Chunks without sense in one answer; one or two happen, more is another protocol."""
-
 LAST_WORDS = 3
 """Events at the end of an answer: its reason, its usage, the marker."""
 LONGEST_REFUSAL = 300
 """Characters; a refusal is kept for one sentence, however long it goes on."""
-MOST = 2**53 - 1
-"""Of tokens or dollars; a larger figure is nonsense, and JavaScript would not read it exactly."""
 
 Flavour: TypeAlias = Literal["openrouter", "openai", "compatible"]
 """Where a server departs from the common denominator:
@@ -51,6 +47,8 @@ class ChatCompletions:
 
     `attribution` are the headers by which OpenRouter recognises an application.
     """
+
+    media_type = EVENT_STREAM
 
     def __init__(
         self,
@@ -86,9 +84,7 @@ class ChatCompletions:
         """One chat completion, streamed, with its usage reported."""
         body: dict[str, Any] = {
             "model": prompt.model,
-            "messages": [
-                {"role": message.role, "content": message.content} for message in prompt.messages
-            ],
+            "messages": [_message(message) for message in prompt.messages],
             "stream": True,
             **self.parameters(prompt),
         }
@@ -180,13 +176,7 @@ class ChatReading:
     def ending(self) -> Ending:
         """How the answer ended; an answer that is not whole raises `ProviderError`."""
         if not self.finished:
-            if not (self._heard or self._wrote):
-                raise ProviderError("empty_response", "The provider sent an empty answer.")
-            raise ProviderError(
-                "truncated",
-                "The answer broke off: the provider closed it without saying that it was done.",
-                retryable=True,
-            )
+            raise not_whole(heard=self._heard or self._wrote)
         if self._finish_reason == "content_filter" or (self._refusal and not self._wrote):
             raise ProviderError(
                 "content_filtered", self._refusal or "The provider's content filter stopped it."
@@ -253,6 +243,14 @@ class ChatReading:
             )
 
 
+def _message(message: Message) -> dict[str, Any]:
+    if not message.images:
+        return {"role": message.role, "content": message.content}
+    parts: list[dict[str, Any]] = [{"type": "text", "text": message.content}]
+    parts += [{"type": "image_url", "image_url": {"url": image.url}} for image in message.images]
+    return {"role": message.role, "content": parts}
+
+
 def _is_marker(data: str) -> bool:
     return data.strip() == "[DONE]"
 
@@ -271,20 +269,10 @@ def _usage_of(usage: Mapping[str, Any]) -> tuple[Usage, float | None]:
     details = mapping(usage.get("completion_tokens_details"))
     return (
         Usage(
-            input_tokens=_count(usage, "prompt_tokens"),
-            output_tokens=_count(usage, "completion_tokens"),
-            reasoning_tokens=_count(details, "reasoning_tokens"),
+            input_tokens=count(usage, "prompt_tokens"),
+            output_tokens=count(usage, "completion_tokens"),
+            reasoning_tokens=count(details, "reasoning_tokens"),
             estimated=False,
         ),
-        float(usage["cost"]) if _is_figure(usage.get("cost")) else None,
+        float(usage["cost"]) if is_figure(usage.get("cost")) else None,
     )
-
-
-def _count(figures: Mapping[str, Any], key: str) -> int:
-    value = figures.get(key)
-    return int(value) if _is_figure(value) else 0
-
-
-def _is_figure(value: object) -> TypeGuard[int | float]:
-    """Whether it counts something: NaN, infinity and what is below zero do not."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= MOST
