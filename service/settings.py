@@ -104,7 +104,7 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True):
 class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """One provider."""
 
-    dialect: Literal["openai", "simulated"]
+    dialect: Literal["openai", "anthropic", "gemini", "ollama", "simulated"]
     base_url: str | None = None
     api_key_env: str | None = None
     """Name of the variable with the key; NAME_FILE may name a file that holds it instead."""
@@ -152,6 +152,16 @@ FROM_ENVIRONMENT = {
     ),
     "openai": ProviderSettings(
         dialect="openai", base_url="https://api.openai.com/v1", api_key_env="OPENAI_API_KEY"
+    ),
+    "anthropic": ProviderSettings(
+        dialect="anthropic",
+        base_url="https://api.anthropic.com/v1",
+        api_key_env="ANTHROPIC_API_KEY",
+    ),
+    "gemini": ProviderSettings(
+        dialect="gemini",
+        base_url="https://generativelanguage.googleapis.com/v1beta",
+        api_key_env="GEMINI_API_KEY",
     ),
 }
 """The providers that appear by themselves when their key is in the environment."""
@@ -229,7 +239,7 @@ class _Reader:
         for header in ("app_url", "app_title", "app_categories"):
             if not (getattr(provider, header) or "").isprintable():
                 raise self._wrong(f"{key}.{header}", "expected one line of text")
-        if provider.dialect == "openai":
+        if provider.dialect != "simulated":
             self._check_url(f"{key}.base_url", provider.base_url)
         if provider.proxy is not None:
             if provider.transport != "httpx":
@@ -248,7 +258,7 @@ class _Reader:
 
     def _check_url(self, key: str, url: str | None) -> None:
         if url is None:
-            raise self._wrong(key, "is missing; expected the address of the API, up to /v1")
+            raise self._wrong(key, "is missing; expected the address of the API")
         try:
             parts = urlsplit(url)
             sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0

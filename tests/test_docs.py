@@ -60,6 +60,8 @@ PAGES = [*([README] if README.exists() else []), *sorted(DOCS.glob("*.md"))]
 ALL_PAGES = [*PAGES, *sorted(DOCS.glob("*/*.md"))]
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 
+TESTED = ["testing.md", "adding-a-dialect.md"]
+"""Pages whose examples are tests; the first of them says how these are run."""
 RUN = {"sh", "js", "python"}
 SHOWN = {"toml", "ini", "nginx", "caddyfile", "mermaid"}
 
@@ -202,10 +204,10 @@ async def test_a_client_of_the_documentation_reads_a_stream_cut_anywhere(
     assert "Error: " not in output
 
 
-async def test_the_tests_of_the_documentation_pass(tmp_path: Path) -> None:
-    page = DOCS / "testing.md"
-    modules = [block for block in blocks(page) if is_test(block)]
-    (configuration,) = [block for block in blocks(page) if block.language == "toml"]
+@pytest.mark.parametrize("name", TESTED)
+async def test_the_tests_of_the_documentation_pass(name: str, tmp_path: Path) -> None:
+    modules = [block for block in blocks(DOCS / name) if is_test(block)]
+    (configuration,) = [block for block in blocks(DOCS / TESTED[0]) if block.language == "toml"]
     (tmp_path / "pyproject.toml").write_text(configuration.text)
     for number, block in enumerate(modules):
         (tmp_path / f"test_{number}.py").write_text(block.text, encoding="utf-8")
@@ -215,10 +217,14 @@ async def test_the_tests_of_the_documentation_pass(tmp_path: Path) -> None:
     assert f"{count} passed" in ended.stdout.decode()
 
 
+def test_how_to_add_a_dialect_is_told_in_a_hundred_lines() -> None:
+    assert (DOCS / "adding-a-dialect.md").read_text().count("\n") < 100
+
+
 def test_no_example_is_left_unrun() -> None:
     assert {block.language for block in BLOCKS} <= RUN | SHOWN
     tests = [block for block in BLOCKS if is_test(block) and block.not_run is None]
-    assert {block.page.name for block in tests} <= {"testing.md"}
+    assert {block.page.name for block in tests} == {*TESTED}
     for block in BLOCKS:
         assert block.not_run != "", f"{block} does not say why it is not run"
 
@@ -229,7 +235,8 @@ def test_no_example_is_left_unrun() -> None:
 def test_an_example_of_a_file_is_one_that_the_service_takes(block: Block, tmp_path: Path) -> None:
     path = tmp_path / "compare.toml"
     path.write_text(block.text)
-    load(path, {"OPENROUTER_API_KEY": "k", "OPENAI_API_KEY": "k"})
+    names = ("OPENROUTER", "OPENAI", "ANTHROPIC", "GEMINI")
+    load(path, {f"{name}_API_KEY": "k" for name in names})
 
 
 # --- the tables are complete ---

@@ -39,10 +39,13 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 
 
 def test_a_provider_appears_for_each_key_in_the_environment() -> None:
-    settings = load(None, {"OPENROUTER_API_KEY": "k1", "OPENAI_API_KEY": "k2"})
-    assert list(settings.providers) == ["openrouter", "openai", "sim"]
+    names = ["openrouter", "openai", "anthropic", "gemini"]
+    settings = load(None, {f"{name.upper()}_API_KEY": f"k-{name}" for name in names})
+    assert list(settings.providers) == [*names, "sim"]
     assert settings.default_provider == "openrouter"
-    assert settings.keys == {"openrouter": "k1", "openai": "k2"}
+    assert settings.keys == {name: f"k-{name}" for name in names}
+    dialects = {name: settings.providers[name].dialect for name in names}
+    assert dialects == {name: name.replace("router", "ai") for name in names}
 
 
 def test_a_file_that_names_no_provider_leaves_those_of_the_environment(tmp_path: Path) -> None:
@@ -98,8 +101,19 @@ def test_keys_do_not_show_when_settings_are_printed(tmp_path: Path) -> None:
             "providers.a.flavour",
             "expected one of openrouter, openai, compatible",
         ),
-        ("[providers.a]\ndialect = 'gemini'", "providers.a.dialect", "one of openai, simulated"),
-        ("[providers.a]\ndialect = 'openai'", "providers.a.base_url", "is missing; expected the"),
+        (
+            "[providers.a]\ndialect = 'Gemini'",
+            "providers.a.dialect",
+            "one of openai, anthropic, gemini, ollama, simulated",
+        ),
+        *(
+            (
+                f"[providers.a]\ndialect = '{dialect}'",
+                "providers.a.base_url",
+                "is missing; expected the",
+            )
+            for dialect in ("openai", "anthropic", "gemini", "ollama")
+        ),
         (
             "[providers.a]\ndialect = 'openai'\nbase_url = 'ftp://x'",
             "providers.a.base_url",

@@ -104,7 +104,7 @@ class HTTPProvider:
 
     async def _read_into(self, reading: Reading, reply: Reply, sink: Sink) -> None:
         match reply.media_type:
-            case "text/event-stream" | "":
+            case "" | self._dialect.media_type:
                 await self._read_stream(reply, reading, sink)
             case "application/json":
                 await self._read_whole(reply, reading, sink)

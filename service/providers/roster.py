@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from urllib.parse import urlsplit
 
 import trio
 
 from service.providers import CostOf, Provider, costs_nothing
 from service.providers.call import HTTPProvider
 from service.providers.catalogue import CatalogueModel, built_in
-from service.providers.openai import ChatCompletions, Flavour
-from service.settings import ProviderSettings, Settings
+from service.providers.dialect import Dialect
+from service.providers.dialects import dialect_for
+from service.providers.openai import ChatCompletions
+from service.settings import Settings
 from service.simulator import open_simulator, temperament_for
 from service.upstream import Client, open_client
 
 __all__ = ["Roster", "UnknownModelError", "open_roster"]
-
-FLAVOURS: dict[str, Flavour] = {"openrouter.ai": "openrouter", "api.openai.com": "openai"}
-"""Servers whose habits are known by their address."""
 
 
 class UnknownModelError(LookupError):
@@ -88,9 +86,9 @@ async def open_roster(settings: Settings) -> AsyncIterator[Roster]:
                 simulator = await stack.enter_async_context(
                     open_simulator(seed=chosen.seed, speed=chosen.speed)
                 )
-                dialect = ChatCompletions(simulator.base_url, flavour="openrouter")
+                dialect: Dialect = ChatCompletions(simulator.base_url, flavour="openrouter")
             else:
-                dialect = _chat_completions(chosen, key)
+                dialect = dialect_for(chosen, key)
             client = await stack.enter_async_context(
                 open_client(transport=chosen.transport, proxy=chosen.proxy)
             )
@@ -99,19 +97,3 @@ async def open_roster(settings: Settings) -> AsyncIterator[Roster]:
                 name, dialect, client, secret=key, simulated=chosen.dialect == "simulated"
             )
         yield Roster(providers, settings.default_provider, clients)
-
-
-def _chat_completions(chosen: ProviderSettings, key: str | None) -> ChatCompletions:
-    base_url = chosen.base_url or ""
-    host = urlsplit(base_url).hostname or ""
-    attribution = {
-        "HTTP-Referer": chosen.app_url,
-        "X-OpenRouter-Title": chosen.app_title,
-        "X-OpenRouter-Categories": chosen.app_categories,
-    }
-    return ChatCompletions(
-        base_url,
-        api_key=key,
-        flavour=chosen.flavour or FLAVOURS.get(host, "compatible"),
-        attribution={name: value for name, value in attribution.items() if value},
-    )
