@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import trio
+from msgspec import UNSET
 
 from service.errors import ProviderError
 from service.events import Done, ErrorChunk, ErrorCode, StoppedBy, Timings, Usage
 from service.providers import Ending, Prompt
 
-__all__ = ["Account", "milliseconds", "tokens_of"]
+__all__ = ["Account", "estimate", "milliseconds", "tokens_of"]
 
 CHARACTERS_PER_TOKEN = 4
 """The usual estimate for English; used only where a provider does not report."""
@@ -31,7 +32,8 @@ class Account:
     def __init__(self, name: str, prompt: Prompt) -> None:
         self.name = name
         self.chunks = 0
-        self.attempts = 1
+        self.attempts = 0
+        self.answered_by: str | None = None
         self.stopped_by: StoppedBy | None = None
         self._prompt = prompt
         self._characters = 0
@@ -39,6 +41,10 @@ class Account:
         self._last = (0, 0, 0)
         """Chunks and characters of text, and characters of thinking, handed on last."""
         self._started_at = trio.current_time()
+        self._queued_ms = 0.0
+        self._queued_since: float | None = None
+        self._lost: list[tuple[Usage | None, float | None]] = []
+        """Usage and cost of requests that came to nothing."""
         self._connect_ms: float | None = None
         self._first_byte_ms: float | None = None
         self._first_token_ms: float | None = None
@@ -48,20 +54,50 @@ class Account:
         """Estimated tokens that the model has written so far, reasoning included."""
         return _tokens(self._characters) + _tokens(self._reasoning_characters)
 
+    @property
+    def has_spoken(self) -> bool:
+        """Whether anything of the answer, or of its thinking, was handed on."""
+        return self._last != (0, 0, 0)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the provider began to answer the request that was made last."""
+        return self._first_byte_ms is not None
+
+    def waits(self) -> None:
+        """It is in line for its provider."""
+        if self._queued_since is None:
+            self._queued_since = trio.current_time()
+
+    def asks(self) -> None:
+        """A request is made; what follows is told of this one."""
+        self._stop_waiting()
+        self.attempts += 1
+        self._connect_ms = self._first_byte_ms = None
+
+    def adopts(self, connect_ms: float | None, first_byte_ms: float | None) -> None:
+        """What follows is told of a request that was made some time ago."""
+        self._connect_ms, self._first_byte_ms = connect_ms, first_byte_ms
+
+    def loses(self, usage: Usage | None, cost_usd: float | None) -> None:
+        """A request came to nothing, and this is what it took; nothing of it is handed on."""
+        if usage is not None or cost_usd is not None:
+            self._lost.append((usage, cost_usd))
+
     def connected(self) -> None:
         """The request began to leave."""
         if self._connect_ms is None:
-            self._connect_ms = self._elapsed_ms()
+            self._connect_ms = self.elapsed_ms()
 
     def first_byte(self) -> None:
         """The response's headers are there."""
         if self._first_byte_ms is None:
-            self._first_byte_ms = self._elapsed_ms()
+            self._first_byte_ms = self.elapsed_ms()
 
     def text(self, contents: tuple[str, ...]) -> int:
         """Pieces of the answer are there, and are handed on together; their characters."""
         if self._first_token_ms is None:
-            self._first_token_ms = self._elapsed_ms()
+            self._first_token_ms = self.elapsed_ms()
         size = sum(map(len, contents))
         self._last = (len(contents), size, 0)
         self.chunks += len(contents)
@@ -112,15 +148,16 @@ class Account:
         usage: Usage | None,
         cost_usd: float | None,
     ) -> Done:
-        duration_ms = self._elapsed_ms()
-        usage = usage or self._estimate()
+        self._stop_waiting()
+        duration_ms = self.elapsed_ms()
+        usage, cost_usd = self._with_what_was_lost(usage or self.estimated(), cost_usd)
         return Done(
             model=self.name,
             error=code is not None,
             code=code,
             finish_reason=finish_reason,
             timings=Timings(
-                queue_ms=0.0,
+                queue_ms=self._queued_ms,
                 connect_ms=self._connect_ms,
                 first_byte_ms=self._first_byte_ms,
                 first_token_ms=self._first_token_ms,
@@ -132,6 +169,7 @@ class Account:
             attempts=self.attempts,
             tokens_per_second=self._rate(usage, duration_ms),
             stopped_by=self.stopped_by,
+            answered_by=self.answered_by or UNSET,
         )
 
     def _rate(self, usage: Usage | None, duration_ms: float) -> float | None:
@@ -149,19 +187,53 @@ class Account:
             return None
         return round(written / seconds, 1)
 
-    def _estimate(self) -> Usage | None:
+    def estimated(self) -> Usage | None:
+        """What the request that was made last has taken so far; None: it never left."""
         if self._connect_ms is None:
             return None
-        reasoning = _tokens(self._reasoning_characters)
-        return Usage(
-            input_tokens=tokens_of(self._prompt),
-            output_tokens=_tokens(self._characters) + reasoning,
-            reasoning_tokens=reasoning,
-            estimated=True,
-        )
+        return estimate(self._prompt, self._characters, self._reasoning_characters)
 
-    def _elapsed_ms(self) -> float:
+    def _with_what_was_lost(
+        self, usage: Usage | None, cost_usd: float | None
+    ) -> tuple[Usage | None, float | None]:
+        """The sums; a cost that is not known makes its sum unknown."""
+        for more, cost in self._lost:
+            cost_usd = None if cost is None or cost_usd is None else cost_usd + cost
+            if more is not None:
+                usage = more if usage is None else added(usage, more)
+        return usage, cost_usd
+
+    def _stop_waiting(self) -> None:
+        if self._queued_since is not None:
+            waited = trio.current_time() - self._queued_since
+            self._queued_ms = round(self._queued_ms + waited * 1000, 1)
+            self._queued_since = None
+
+    def elapsed_ms(self) -> float:
+        """Milliseconds since its task began."""
         return milliseconds(trio.current_time() - self._started_at)
+
+
+def estimate(prompt: Prompt, characters: int, reasoning_characters: int) -> Usage:
+    """What an answer of so many characters takes, where the provider does not say."""
+    sent = sum(len(message.content) for message in prompt.messages)
+    reasoning = _tokens(reasoning_characters)
+    return Usage(
+        input_tokens=_tokens(sent),
+        output_tokens=_tokens(characters) + reasoning,
+        reasoning_tokens=reasoning,
+        estimated=True,
+    )
+
+
+def added(one: Usage, other: Usage) -> Usage:
+    """The sum; estimated if any of it is."""
+    return Usage(
+        input_tokens=one.input_tokens + other.input_tokens,
+        output_tokens=one.output_tokens + other.output_tokens,
+        reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
+        estimated=one.estimated or other.estimated,
+    )
 
 
 def milliseconds(seconds: float) -> float:

@@ -31,7 +31,8 @@ from msgspec.structs import asdict
 from structlog.contextvars import bind_contextvars
 
 from service.account import Account, milliseconds, tokens_of
-from service.entrants import Entrant, entrants_of
+from service.attempts import Attempts
+from service.entrants import Candidate, Entrant, entrants_of
 from service.errors import ProviderError
 from service.events import (
     Complete,
@@ -43,12 +44,16 @@ from service.events import (
 )
 from service.fanin import Inbox, Outbox, open_fan_in
 from service.heartbeat import Heartbeat
+from service.limiter import Limiters
 from service.outcome import Outcome, summarise
 from service.outlet import Outlet
 from service.patience import Patience, Vigil, Watch
+from service.persistence import Persistence
 from service.progress import Experience, Gauge
+from service.providers import Ending
 from service.pulse import Pulse
 from service.question import Question
+from service.race import Race
 from service.running import Running, Stop
 from service.spending import Spending
 
@@ -78,7 +83,8 @@ class Comparison:
 
     `pulse` is the beat at which chunks are looked for under load; without one there is none.
     `heartbeat` is how many seconds the reader may wait in vain before it finds `SILENCE`.
-    `on_done` hears every model's end, cancelled ones included; it must not block. `experience` is
+    `limiters` say when a provider may be asked, `persistence` how often; without them at once,
+    once. `on_done` hears every model's end, cancelled ones included; it must not block. `experience` is
     what is known of the length of answers, and learns of these.
     """
 
@@ -90,6 +96,8 @@ class Comparison:
         *,
         pulse: Pulse | None = None,
         heartbeat: float = math.inf,
+        limiters: Limiters | None = None,
+        persistence: Persistence | None = None,
         on_done: Callable[[Done], None] = lambda _: None,
         experience: Experience | None = None,
     ) -> None:
@@ -99,6 +107,8 @@ class Comparison:
         self._patience = patience
         self._pulse = pulse or Pulse(0)
         self._heartbeat = heartbeat
+        self._limiters = limiters or Limiters()
+        self._persistence = persistence or Persistence()
         self._on_done = on_done
         self._running = Running(entrant.name for entrant in self.entrants)
         self._stopped: ErrorCode | None = None
@@ -198,7 +208,7 @@ class Comparison:
         )
         try:
             with watch:
-                ending = await entrant.provider.stream(entrant.prompt, outlet)
+                ending = await self._answer(entrant, account, watch, outlet, outbox)
                 return End(account.finished(ending))
         except ProviderError as error:
             done = account.failed(error.code, usage=error.usage, cost_usd=error.cost_usd)
@@ -247,6 +257,24 @@ class Comparison:
             {e.name: (tokens_of(e.prompt), e.cost_of) for e in self.entrants if e.cost_of},
             lambda: self.stop("cancelled", by="max_cost_usd"),
         )
+
+    async def _answer(
+        self, entrant: Entrant, account: Account, watch: Watch, outlet: Outlet, outbox: Outbox
+    ) -> Ending:
+        """Whatever answer comes first: the model's, or that of whoever steps in for it."""
+        candidate = Candidate(entrant.name, entrant.provider, entrant.prompt)
+        attempts = Attempts(
+            (candidate, *entrant.fallbacks),
+            party=self,
+            limiters=self._limiters,
+            persistence=self._persistence,
+            account=account,
+            watch=watch,
+        )
+        hedge_after = self.question.hedge_after
+        if hedge_after is None:
+            return await attempts.answer(outlet, outbox)
+        return await Race(attempts, outlet, outbox, self._patience, hedge_after).run()
 
     def _ended(self, outcome: Outcome, entrant: Entrant, end: End) -> None:
         done = end.done

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from service.providers import CostOf, Prompt, Provider
 from service.question import Question, Refusal
 
-__all__ = ["Entrant", "entrants_of", "refuse_what_has_no_price"]
+__all__ = ["Candidate", "Entrant", "entrants_of", "refuse_what_has_no_price"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that may answer in a model's place; the first is that model itself."""
+
+    asked: str
+    """Its id as the request spelt it."""
+    provider: Provider
+    prompt: Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +31,8 @@ class Entrant:
     prompt: Prompt
     cost_of: CostOf | None = None
     """What its tokens cost; None: no price is known."""
+    fallbacks: tuple[Candidate, ...] = ()
+    """Who is asked in its place when it fails before its first token, in this order."""
 
     @property
     def model_id(self) -> str:
@@ -41,7 +53,13 @@ def entrants_of(
     for entry in question.entries:
         provider, model = find(entry.requested)
         prompt = question.prompt_for(entry, model)
-        entrants.append(Entrant(entry.name, provider, prompt, cost_of(provider, model)))
+        fallbacks = []
+        for asked in entry.fallbacks:
+            other, its_model = find(asked)
+            fallbacks.append(Candidate(asked, other, question.prompt_for(entry, its_model)))
+        entrants.append(
+            Entrant(entry.name, provider, prompt, cost_of(provider, model), tuple(fallbacks))
+        )
     return entrants
 
 

@@ -24,6 +24,7 @@ class ProviderError(Exception):
         retry_after: float | None = None,
         usage: Usage | None = None,
         cost_usd: float | None = None,
+        of_model: bool = False,
     ) -> None:
         super().__init__(message)
         self.code: ErrorCode = code
@@ -35,6 +36,8 @@ class ProviderError(Exception):
         self.usage = usage
         """What the provider had reported by then."""
         self.cost_usd = cost_usd
+        self.of_model = of_model
+        """It says nothing about the provider's other models: somebody behind it is full."""
 
     def facts(self) -> dict[str, Any]:
         """What a log line says of it besides the code."""

@@ -23,9 +23,11 @@ __all__ = [
     "ErrorChunk",
     "ErrorCode",
     "Event",
+    "Fallback",
     "Metadata",
     "Part",
     "Progress",
+    "Queued",
     "Reasoning",
     "Silence",
     "Start",
@@ -75,6 +77,31 @@ class Start(Struct, frozen=True, kw_only=True):
     """What is really sent to the provider besides the messages; nothing is added in secret."""
     simulated: bool | UnsetType = UNSET
     """True when the answer is made up by the simulator; absent otherwise."""
+
+
+class Queued(Struct, frozen=True, kw_only=True):
+    """A model waits until its provider may be asked; told when it begins to, and when it moves."""
+
+    model: str
+    type: Literal["queued"] = "queued"
+    ahead: int
+    """Requests that will be made before this one."""
+
+
+class Fallback(Struct, frozen=True, kw_only=True):
+    """Another model answers in a model's place, or is about to be asked to."""
+
+    model: str
+    """Whose place it is; the events go on to be called by this name."""
+    type: Literal["fallback"] = "fallback"
+    asked: str
+    """The id of the one that is asked now, as the request spelt it."""
+    provider: str
+    parameters: dict[str, Any]
+    simulated: bool | UnsetType = UNSET
+    """True when the answer is made up by the simulator; absent otherwise."""
+    code: ErrorCode | None
+    """Why the one before it failed; null when it was only slow."""
 
 
 class Chunk(Struct, frozen=True, kw_only=True):
@@ -169,10 +196,13 @@ class Done(Struct, frozen=True, kw_only=True):
     """Null when no price is known."""
     chunks: int
     attempts: int
+    """Requests that were made for it; 0: it never got its turn."""
     tokens_per_second: float | None = None
     """Tokens of the answer itself, from its first one to the end; null when that says nothing."""
     stopped_by: StoppedBy | None = None
     """What stopped the answer, where `code` is `cancelled`; null when nothing did."""
+    answered_by: str | UnsetType = UNSET
+    """The fallback that was asked last; absent when it is the model that was asked for."""
 
 
 class Metadata(Struct, frozen=True, kw_only=True):
@@ -206,7 +236,9 @@ class Complete(Struct, frozen=True, kw_only=True):
     metadata: Metadata
 
 
-Event: TypeAlias = Start | Chunk | Reasoning | Progress | ErrorChunk | Done | Complete
+Event: TypeAlias = (
+    Start | Queued | Fallback | Chunk | Reasoning | Progress | ErrorChunk | Done | Complete
+)
 """What a client is told."""
 Part: TypeAlias = Event | Chunks | Silence
 """What a model, or whoever speaks of all of them, puts into the channel."""

@@ -15,9 +15,11 @@ import trio
 from service.account import Account
 from service.events import Chunks, Progress, Reasoning
 from service.fanin import Outbox
+from service.limiter import Ticket
 from service.patience import Watch
 from service.progress import Gauge
 from service.providers import Step, no_step
+from service.providers.rates import Rate
 from service.pulse import Pulse
 
 __all__ = ["Outlet"]
@@ -48,6 +50,8 @@ class Outlet:
         self._looks_at = -math.inf
         """When the gauge is to be looked at again."""
         self.room = outbox.room
+        self.ticket: Ticket | None = None
+        """The turn of the request that is heard now, where its provider has a limiter."""
 
     def connected(self) -> None:
         """The request began to leave."""
@@ -57,6 +61,8 @@ class Outlet:
     def first_byte(self) -> None:
         """The response's headers are there."""
         self._account.first_byte()
+        if self.ticket is not None:
+            self.ticket.first_byte()
 
     def alive(self) -> None:
         """Something came that is no token."""
@@ -65,6 +71,13 @@ class Outlet:
     def refused(self) -> None:
         """The provider has said no."""
         self._watch.pause()
+        if self.ticket is not None:
+            self.ticket.refuses()
+
+    def rate(self, rate: Rate) -> None:
+        """The provider has said how many requests more it takes."""
+        if self.ticket is not None:
+            self.ticket.rate(rate.remaining, rate.resets_in)
 
     async def text(self, *contents: str, more: bool = False, step: Step = no_step) -> None:
         """Hand on pieces of the answer; see `Sink.text`."""

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 import trio
 
+from service.errors import ProviderError
 from service.events import ErrorCode
 
 __all__ = ["Clock", "Patience", "Vigil", "Watch"]
@@ -104,6 +105,9 @@ class Watch:
         self._phase: Phase = "connect"
         self._verdict: tuple[ErrorCode, float | None] | None = None
         self._scope = trio.CancelScope()
+        self._lapse: tuple[ErrorCode, float] | None = None
+        self.attempt: trio.CancelScope | None = None
+        """Cut in place of the whole when a provider is silent and there is somebody else to ask."""
         now = trio.current_time()
         self._over_at = now + patience.total
         self._silent_at = now + patience.connect
@@ -132,6 +136,21 @@ class Watch:
             self._phase = "first_token"
             self._listen(self._patience.first_token)
 
+    def waits(self) -> None:
+        """Nobody has been asked yet, or nobody any more: there is no silence to be heard."""
+        self._phase = "connect"
+        self._silent_at = math.inf
+
+    def asks(self) -> None:
+        """A request is about to be made: from here the connection's clock runs."""
+        self._phase = "connect"
+        self._listen(self._patience.connect)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the whole answer's clock runs out."""
+        return self._over_at - trio.current_time()
+
     def alive(self) -> None:
         """The provider sent something that is no token: enough between tokens, not before."""
         if self._phase == "idle":
@@ -156,12 +175,23 @@ class Watch:
 
     def run_out(self) -> None:
         """Cut the answer short: one of its clocks has run out."""
-        self._verdict = self._blame()
-        self._scope.cancel(self._verdict[0])
+        verdict = self._blame()
+        if self.attempt is not None and verdict[0] != "total_timeout":
+            self._lapse = verdict
+            self._silent_at = math.inf
+            self.attempt.cancel(verdict[0])
+        else:
+            self._verdict = verdict
+            self._scope.cancel(verdict[0])
 
     def verdict(self) -> tuple[ErrorCode, float | None]:
         """What cut the answer short, and the seconds if it was a clock; ask only when one did."""
         return self._verdict or self._blame()
+
+    def lapsed(self) -> ProviderError:
+        """What cut `attempt` short, as a failure; the watch goes on."""
+        code, seconds = self._lapse or self._blame()
+        return ProviderError(code, f"Timeout ({seconds:g}s)")
 
     def _blame(self) -> tuple[ErrorCode, float]:
         if self._silent_at <= self._over_at:

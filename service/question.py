@@ -26,6 +26,8 @@ MOST_IMAGES = 8
 """With one question; they share the limit on the body, and each model is paid for each of them."""
 LONGEST_MODEL_ID = 200
 """Characters; the longest id in the providers' catalogues has about 80."""
+MOST_FALLBACKS = 3
+"""For one model; each may be asked several times, and a reader has given up by then."""
 
 
 class Refusal(Exception):
@@ -108,6 +110,16 @@ class QuestionBody(Struct, frozen=True):
         list[str] | None,
         Meta(description="Pictures that go with the question, as data: URLs; at most 8."),
     ] = []
+    fallbacks: Annotated[
+        dict[str, list[str]] | None,
+        Meta(
+            description="By model: who is asked in its place, in this order, when it fails before "
+            "its first token; at most three."
+        ),
+    ] = None
+    hedge_after: Annotated[float, Meta(gt=0, le=300)] | None = None
+    """Seconds without any text after which a second request is made, to the next fallback or to the
+    same model; the first text wins. Null: never."""
 
 
 class Entry(Struct, frozen=True):
@@ -116,6 +128,8 @@ class Entry(Struct, frozen=True):
     name: str
     """What the events call it: the requested id, with `#2` and so on when it comes again."""
     requested: str
+    fallbacks: tuple[str, ...] = ()
+    """Ids, in the order in which they are asked."""
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -136,6 +150,7 @@ class Question(Struct, frozen=True, kw_only=True):
     """What it may cost, in US dollars; None: whatever it does."""
     priority: Priority
     images: tuple[Image, ...] = ()
+    hedge_after: float | None = None
 
     @property
     def is_extended(self) -> bool:
@@ -174,7 +189,7 @@ def parse_question(body: bytes, *, max_models: int) -> Question:
     history = asked.conversation_history or []
     return Question(
         text=asked.input_data,
-        entries=_entries(asked.models, max_models),
+        entries=_with_fallbacks(_entries(asked.models, max_models), asked.fallbacks or {}),
         history=tuple(history[-KEPT_TURNS:]),
         turns_given=len(history),
         fingerprint=asked.browser_fingerprint or None,
@@ -185,6 +200,7 @@ def parse_question(body: bytes, *, max_models: int) -> Question:
         max_cost_usd=asked.max_cost_usd,
         priority=asked.priority,
         images=_images(asked.images or []),
+        hedge_after=asked.hedge_after,
     )
 
 
@@ -227,19 +243,47 @@ def _entries(models: list[str], max_models: int) -> tuple[Entry, ...]:
     entries: list[Entry] = []
     taken: set[str] = set()
     for requested in models:
-        if (
-            not requested.strip()
-            or len(requested) > LONGEST_MODEL_ID
-            or not requested.isprintable()
-        ):
-            raise Refusal(
-                400,
-                "invalid_model",
-                "models must hold model ids: printable text of 1 to "
-                f"{LONGEST_MODEL_ID} characters.",
-            )
+        _check_id(requested, "models")
         entries.append(Entry(_unused_name(requested, taken), requested))
     return tuple(entries)
+
+
+def _with_fallbacks(
+    entries: tuple[Entry, ...], fallbacks: dict[str, list[str]]
+) -> tuple[Entry, ...]:
+    """The same with who steps in for whom; a key is an id of `models`, or a name such as `id#2`."""
+    if not fallbacks:
+        return entries
+    known = {key for entry in entries for key in (entry.name, entry.requested)}
+    for key, others in fallbacks.items():
+        if key not in known:
+            raise Refusal(
+                400, "invalid_request", f"fallbacks: {key[:LONGEST_MODEL_ID]!r} is not in models."
+            )
+        if len(others) > MOST_FALLBACKS:
+            raise Refusal(
+                400,
+                "invalid_request",
+                f"fallbacks: a model may have {MOST_FALLBACKS} at most.",
+            )
+        for other in others:
+            _check_id(other, "fallbacks")
+    return tuple(
+        msgspec.structs.replace(
+            entry,
+            fallbacks=tuple(fallbacks.get(entry.name, fallbacks.get(entry.requested, ()))),
+        )
+        for entry in entries
+    )
+
+
+def _check_id(requested: str, field: str) -> None:
+    if not requested.strip() or len(requested) > LONGEST_MODEL_ID or not requested.isprintable():
+        raise Refusal(
+            400,
+            "invalid_model",
+            f"{field} must hold model ids: printable text of 1 to {LONGEST_MODEL_ID} characters.",
+        )
 
 
 def _unused_name(requested: str, taken: set[str]) -> str:

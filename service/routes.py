@@ -177,6 +177,8 @@ async def _admitted(shared: Shared) -> Comparison:
         shared.patience,
         pulse=shared.pulse,
         heartbeat=shared.settings.stream.heartbeat,
+        limiters=shared.limiters,
+        persistence=shared.persistence,
         on_done=on_done,
         experience=shared.experience,
     )

@@ -19,12 +19,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 from service.patience import Patience
+from service.persistence import Persistence
 from service.surface import parse_digest, parse_host, parse_origin, parse_proxy
 
 __all__ = [
     "Deadlines",
     "Limits",
     "ProviderSettings",
+    "Retries",
     "Server",
     "Settings",
     "SettingsError",
@@ -34,6 +36,9 @@ __all__ = [
 
 CONFIG_VARIABLE = "COMPARE_CONFIG"
 SIMULATOR = "sim"
+MOST_AT_ONCE = 9
+"""Requests to one provider, unless it says otherwise: a comparison of as many models as one may
+have."""
 
 Seconds = Annotated[float, Meta(gt=0)]
 PositiveInt = Annotated[int, Meta(ge=1)]
@@ -68,6 +73,28 @@ class Deadlines(Struct, frozen=True, forbid_unknown_fields=True):
         """The same as the value that the comparison takes."""
         return Patience(
             connect=self.connect, first_token=self.first_token, idle=self.idle, total=self.total
+        )
+
+
+class Retries(Struct, frozen=True, forbid_unknown_fields=True):
+    """When a provider is asked again; see `service.persistence.Persistence`."""
+
+    attempts: PositiveInt = 3
+    """Requests to one model at most, the first included; 1: none is made again."""
+    backoff: Seconds = 0.5
+    """Seconds; the bound of the first wait, which is drawn by lot. It doubles with each."""
+    most_backoff: Seconds = 8
+    """Seconds at which the bound stops doubling."""
+    longest_wait: Annotated[float, Meta(ge=0)] = 20
+    """Seconds; a provider that asks for a longer wait is not asked again."""
+
+    def persistence(self) -> Persistence:
+        """The same as the value that the comparison takes."""
+        return Persistence(
+            attempts=self.attempts,
+            backoff=self.backoff,
+            most_backoff=self.most_backoff,
+            longest_wait=self.longest_wait,
         )
 
 
@@ -108,8 +135,9 @@ class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
     base_url: str | None = None
     api_key_env: str | None = None
     """Name of the variable with the key; NAME_FILE may name a file that holds it instead."""
-    max_concurrency: PositiveInt = 9
-    """Ceiling of the requests running at once."""
+    max_concurrency: PositiveInt | None = None
+    """The most requests that ever run at once; how many really do is learned below it.
+    None: `MOST_AT_ONCE`, and no limit to the simulator."""
     transport: Literal["streams", "httpx"] = "streams"
     """Connections made for streams, or httpx's own, which can go through a proxy."""
     proxy: str | None = None
@@ -135,6 +163,7 @@ class Settings:
     default_provider: str = SIMULATOR
     limits: Limits = field(default_factory=Limits)
     deadlines: Deadlines = field(default_factory=Deadlines)
+    retries: Retries = field(default_factory=Retries)
     stream: Stream = field(default_factory=Stream)
     server: Server = field(default_factory=Server)
     providers: Mapping[str, ProviderSettings] = field(
@@ -142,6 +171,14 @@ class Settings:
     )
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Each provider's key, where it has one."""
+
+    def ceilings(self) -> dict[str, int]:
+        """The most requests at once, of each provider that has a limit."""
+        return {
+            name: provider.max_concurrency or MOST_AT_ONCE
+            for name, provider in self.providers.items()
+            if provider.max_concurrency is not None or provider.dialect != "simulated"
+        }
 
 
 FROM_ENVIRONMENT = {
@@ -200,7 +237,15 @@ class _Reader:
         self._environ = environ
 
     def settings(self, tables: Mapping[str, Any]) -> Settings:
-        known = ("default_provider", "limits", "deadlines", "stream", "server", "providers")
+        known = (
+            "default_provider",
+            "limits",
+            "deadlines",
+            "retries",
+            "stream",
+            "server",
+            "providers",
+        )
         for key in tables:
             if key not in known:
                 raise self._wrong(key, f"unknown key; expected one of {', '.join(known)}")
@@ -209,6 +254,7 @@ class _Reader:
             default_provider=self._default_provider(tables, providers),
             limits=self._section(tables, "limits", Limits),
             deadlines=self._section(tables, "deadlines", Deadlines),
+            retries=self._section(tables, "retries", Retries),
             stream=self._section(tables, "stream", Stream),
             server=self._server(tables),
             providers=providers,

@@ -10,6 +10,7 @@ import trio
 
 from service.admission import Admission
 from service.allowance import Allowance
+from service.limiter import Limiters
 from service.progress import Experience
 from service.providers.roster import Roster, open_roster
 from service.pulse import Pulse
@@ -37,6 +38,8 @@ class Shared:
         self._serving = trio.CancelScope()
         self.settings = settings
         self.patience = settings.deadlines.patience()
+        self.persistence = settings.retries.persistence()
+        self.limiters = Limiters(settings.ceilings())
         self.pulse = Pulse(settings.stream.flush_ms / 1000)
         self.tally = Tally()
         self.experience = Experience()

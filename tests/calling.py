@@ -14,6 +14,7 @@ from service.events import ErrorCode
 from service.providers import Ending, Message, Prompt, no_step
 from service.providers.call import HTTPProvider
 from service.providers.openai import ChatCompletions, Flavour
+from service.providers.rates import Rate
 from service.testing import Wire, open_wire
 from service.testing.wire import Step
 from service.upstream import open_client
@@ -74,6 +75,7 @@ class Heard:
 
     connected_times: int = 0
     first_bytes: int = 0
+    rates: list[Rate] = field(default_factory=list)
     signs: int = 0
     """Of life; one for each read."""
     pieces: list[str] = field(default_factory=list)
@@ -101,6 +103,9 @@ class Heard:
 
     def first_byte(self) -> None:
         self.first_bytes += 1
+
+    def rate(self, rate: Rate) -> None:
+        self.rates.append(rate)
 
     def refused(self) -> None:
         """Nothing to remember: what was refused is in the error."""

@@ -22,6 +22,7 @@ FIRST_KEYS = {
     "reasoning": ["model", "type", "content"],
     "progress": ["model", "type", "fraction", "tokens"],
     "queued": ["model", "type", "ahead"],
+    "fallback": ["model", "type", "asked", "provider", "parameters"],
     "done": ["model", "type", "error", "code"],
     "complete": ["type", "metadata"],
 }

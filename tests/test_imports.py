@@ -11,13 +11,17 @@ SERVICE = Path(__file__).parents[1] / "service"
 
 # From the values up; a module may import from rows above its own, and within its own package.
 LAYERS = [
-    {"events", "eventstream", "log_outlet", "redaction", "surface", "verdict", "web"},
-    {"errors", "jsonlines", "patience", "fanin", "pulse"},
+    {"ceiling", "events", "eventstream", "latency", "log_outlet", "redaction", "surface"}
+    | {"verdict", "web"},
+    {"errors", "jsonlines", "fanin", "pulse"},
+    {"limiter", "patience", "persistence"},
     {"upstream", "simulator", "settings"},
     {"providers", "log"},
     {"question", "account", "running", "observing", "tally", "allowance", "exposure"},
     {"entrants", "heartbeat", "outcome", "progress", "spending"},
     {"outlet"},
+    {"attempts"},
+    {"race"},
     {"comparison"},
     {"admission"},
     {"answer", "shared", "replies"},

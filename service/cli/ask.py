@@ -25,6 +25,7 @@ from service.cli.running import log_kept_apart, run
 from service.cli.streams import Output, read_input
 from service.cli.views import relay_events, relay_lines, watch
 from service.comparison import Comparison, entrants_of
+from service.limiter import Limiters
 from service.providers.roster import Roster, UnknownModelError, open_roster
 from service.question import TIERS, Refusal, parse_question
 from service.settings import Settings
@@ -84,7 +85,13 @@ async def _ask(
             entrants = entrants_of(question, roster.find)
         except (Refusal, UnknownModelError) as exc:
             return complain(str(exc))
-        comparison = Comparison(question, entrants, settings.deadlines.patience())
+        comparison = Comparison(
+            question,
+            entrants,
+            settings.deadlines.patience(),
+            limiters=Limiters(settings.ceilings()),
+            persistence=settings.retries.persistence(),
+        )
         failed = await _follow(comparison, output, as_json=as_json)
     return SAID_NO if failed else DONE
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from service.events import Usage
+from service.providers.rates import Rate
 
 __all__ = [
     "CostOf",
@@ -95,11 +96,17 @@ class Sink(Protocol):
     def connected(self) -> None:
         """The connection is there and the request begins to leave."""
 
+    def refused(self) -> None:
+        """The provider has said no; only its words are still to come, and they have a bound.
+
+        Told before `first_byte`.
+        """
+
     def first_byte(self) -> None:
         """The response's headers have arrived."""
 
-    def refused(self) -> None:
-        """The provider has said no; only its words are still to come, and they have a bound."""
+    def rate(self, rate: Rate) -> None:
+        """The response's headers say how many requests more the provider takes."""
 
     def alive(self) -> None:
         """Something arrived that is no token, such as a comment."""

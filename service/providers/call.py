@@ -17,6 +17,7 @@ import trio
 from service.errors import ProviderError
 from service.providers import Ending, Prompt, Sink
 from service.providers.dialect import Delta, Dialect, Reading
+from service.providers.rates import rate_of
 from service.redaction import presentable
 from service.upstream import Client, Reply
 
@@ -74,7 +75,11 @@ class HTTPProvider:
                 on_connected=sink.connected,
                 room=sink.room,
             ) as reply:
+                if reply.status not in (200, 204):
+                    sink.refused()
                 sink.first_byte()
+                if (rate := rate_of(reply.headers)) is not None:
+                    sink.rate(rate)
                 ending = await self._read(reply, sink)
         except ProviderError as error:
             # Not from `error` itself: a traceback would show its words as they came.
@@ -88,7 +93,6 @@ class HTTPProvider:
         if reply.status == 204:
             raise ProviderError("empty_response", "The provider answered without any content.")
         if reply.status != 200:
-            sink.refused()
             raise await self._refusal(reply)
         if reply.headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise ProviderError(
@@ -176,6 +180,7 @@ class HTTPProvider:
             retry_after=error.retry_after,
             usage=error.usage,
             cost_usd=error.cost_usd,
+            of_model=error.of_model,
         )
 
 

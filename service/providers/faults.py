@@ -127,7 +127,11 @@ def classify(
         else:
             retryable = status in RETRYABLE_STATUSES or code in ("rate_limited", "overloaded")
             retryable = retryable or not RETRYABLE_TYPES.isdisjoint(types)
-    return ProviderError(code, words, retryable=retryable, retry_after=retry_after)
+    # OpenRouter names whose refusal it passes on; its own comes without a name.
+    of_model = isinstance(metadata.get("provider_name"), str)
+    return ProviderError(
+        code, words, retryable=retryable, retry_after=retry_after, of_model=of_model
+    )
 
 
 def retry_after_seconds(value: object) -> float | None:

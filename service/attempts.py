@@ -1,0 +1,231 @@
+"""From a model's turn to its first token: the line, the requests that are made again, who steps in.
+
+Between a comparison and its providers. Until something of an answer has been handed on, its reader
+knows nothing of it, and another request can take its place without a word. After that nothing is
+asked again: a second answer would double the first.
+
+    for each candidate: the model, then its fallbacks        until one has spoken
+        for each attempt                                     while the provider says that it helps
+            the line of the provider's limiter               a place is held for one request only
+                provider.stream(prompt, sink)
+
+A wait between two requests holds no place. All of it is inside the clock of the whole answer; the
+clocks of silence are each request's own, and end a candidate where there is another. With
+`hedge_after` two candidates may run at once: `race.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+import trio
+from msgspec import UNSET
+
+from service.account import Account
+from service.entrants import Candidate
+from service.errors import ProviderError
+from service.events import ErrorCode, Fallback, Queued
+from service.fanin import Outbox
+from service.limiter import Limiters, Ticket
+from service.outlet import Outlet
+from service.patience import Watch
+from service.persistence import Persistence
+from service.providers import Ending, Sink
+
+__all__ = ["Asker", "Attempts", "fallback_event", "tell_place"]
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class Asker(Protocol):
+    """On whose behalf requests are made, one after another: whose clocks they are under."""
+
+    @property
+    def sink(self) -> Sink:
+        """Where what is heard goes."""
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether an answer has been handed on, so that nothing may be asked again."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the provider has begun to answer the request that was made last."""
+
+    def waits(self) -> None:
+        """Nobody is being asked."""
+
+    def in_line(self, ahead: int) -> None:
+        """It waits for its turn, behind so many."""
+
+    async def asks(self, ticket: Ticket | None) -> None:
+        """A request is about to be made."""
+
+
+class Attempts:
+    """One model's requests, until one of them is whole or none may be made any more."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        party: object,
+        limiters: Limiters,
+        persistence: Persistence,
+        account: Account,
+        watch: Watch,
+    ) -> None:
+        self.candidates = candidates
+        self.account = account
+        self.watch = watch
+        self._party = party
+        self._limiters = limiters
+        self._persistence = persistence
+
+    async def answer(self, outlet: Outlet, outbox: Outbox) -> Ending:
+        """The answer of the first candidate that has one, handed on as it comes.
+
+        Raises the `ProviderError` of the one that was asked last.
+        """
+        asker = _Alone(self.account, self.watch, outlet, outbox)
+        *others, last = self.candidates
+        for position, candidate in enumerate(others):
+            try:
+                return await self._unless_silent(asker, candidate)
+            except ProviderError as error:
+                if asker.has_spoken:
+                    raise
+                self.gives_up(candidate, error)
+                follower = self.candidates[position + 1]
+                self.account.answered_by = follower.asked
+                asker.waits()
+                await outbox.send(fallback_event(self.account.name, follower, error.code))
+        return await self.persist(asker, last)
+
+    async def _unless_silent(self, asker: _Alone, candidate: Candidate) -> Ending:
+        """The same, but silence is a failure like others: there is somebody else to ask."""
+        with trio.CancelScope() as scope:
+            self.watch.attempt = scope
+            try:
+                return await self.persist(asker, candidate)
+            finally:
+                self.watch.attempt = None
+        error = self.watch.lapsed()
+        error.usage = self.account.estimated()  # it was at work, for all that we know
+        raise error
+
+    async def persist(self, asker: Asker, candidate: Candidate) -> Ending:
+        """One candidate's answer, asked for again as long as that helps. Raises `ProviderError`."""
+        made = 0
+        while True:
+            made += 1
+            try:
+                return await self._request(asker, candidate)
+            except ProviderError as error:
+                wait = self._wait_after(error, made, asker)
+                if wait is None:
+                    raise
+                self.account.loses(error.usage, error.cost_usd)
+                log.info("asked again", code=error.code, after=round(wait, 3), **error.facts())
+            asker.waits()
+            await trio.sleep(wait)
+
+    def gives_up(self, candidate: Candidate, error: ProviderError) -> None:
+        """Nobody asks this candidate again, and somebody else steps in."""
+        self.account.loses(error.usage, error.cost_usd)
+        log.info("given up", asked=candidate.asked, code=error.code, **error.facts())
+
+    def _wait_after(self, error: ProviderError, made: int, asker: Asker) -> float | None:
+        """Seconds until the next request; None: there is none."""
+        if asker.has_spoken:
+            return None
+        if error.code == "upstream_disconnected" and asker.has_begun:
+            return None  # it was at work on it, and may bill it
+        wait = self._persistence.wait_after(error, made)
+        return None if wait is None or wait >= self.watch.left else wait
+
+    async def _request(self, asker: Asker, candidate: Candidate) -> Ending:
+        limiter = self._limiters.of(candidate.provider.name)
+        if limiter is None:
+            await asker.asks(None)
+            return await candidate.provider.stream(candidate.prompt, asker.sink)
+        with limiter.queue(self._party, candidate.prompt.model) as ticket:
+            if not ticket.admitted:
+                await self._stand_in_line(asker, ticket)
+            await asker.asks(ticket)
+            try:
+                ending = await candidate.provider.stream(candidate.prompt, asker.sink)
+            except ProviderError as error:
+                ticket.failed(error)
+                raise
+            ticket.whole()
+            return ending
+
+    async def _stand_in_line(self, asker: Asker, ticket: Ticket) -> None:
+        asker.waits()
+        while not ticket.admitted:
+            asker.in_line(ticket.ahead)
+            await ticket.changed()
+
+
+class _Alone:
+    """The only asker for its model: the model's own clocks, account and place in the channel."""
+
+    def __init__(self, account: Account, watch: Watch, outlet: Outlet, outbox: Outbox) -> None:
+        self._account = account
+        self._watch = watch
+        self._outlet = outlet
+        self._outbox = outbox
+        self._ahead: int | None = None
+        self._waited = False
+        self.sink: Sink = outlet
+
+    @property
+    def has_spoken(self) -> bool:
+        return self._account.has_spoken
+
+    @property
+    def has_begun(self) -> bool:
+        return self._account.has_begun
+
+    def waits(self) -> None:
+        self._watch.waits()
+        self._waited = True
+        self._ahead = None
+
+    def in_line(self, ahead: int) -> None:
+        self._account.waits()
+        self._ahead = tell_place(self._outbox, self._account.name, ahead, self._ahead)
+
+    async def asks(self, ticket: Ticket | None) -> None:
+        self._outlet.ticket = ticket
+        self._account.asks()
+        if self._waited:
+            # The place in the channel must be free for the answer's first word.
+            await self._outbox.taken()
+            self._watch.asks()
+
+
+def tell_place(outbox: Outbox, model: str, ahead: int, told: int | None) -> int | None:
+    """Tell a model's place in line if it is another, and what was told last has been taken.
+
+    Returns what has been told by now. A reader that is behind does not miss a number in between.
+    """
+    if ahead == told or not outbox.is_free:
+        return told
+    outbox.put(Queued(model=model, ahead=ahead))
+    return ahead
+
+
+def fallback_event(model: str, candidate: Candidate, code: ErrorCode | None) -> Fallback:
+    """What a client is told of who steps in."""
+    return Fallback(
+        model=model,
+        asked=candidate.asked,
+        provider=candidate.provider.name,
+        parameters=dict(candidate.provider.parameters(candidate.prompt)),
+        simulated=True if candidate.provider.simulated else UNSET,
+        code=code,
+    )
