@@ -79,6 +79,11 @@ class Account:
         """What follows is told of a request that was made some time ago."""
         self._connect_ms, self._first_byte_ms = connect_ms, first_byte_ms
 
+    def heard_in_vain(self, characters: int, reasoning_characters: int) -> None:
+        """So much came and is not handed on; it was written, and so it is counted."""
+        self._characters += characters
+        self._reasoning_characters += reasoning_characters
+
     def loses(self, usage: Usage | None, cost_usd: float | None) -> None:
         """A request came to nothing, and this is what it took; nothing of it is handed on."""
         if usage is not None or cost_usd is not None:

@@ -57,8 +57,8 @@ class Asker(Protocol):
     def waits(self) -> None:
         """Nobody is being asked."""
 
-    def in_line(self, ahead: int) -> None:
-        """It waits for its turn, behind so many."""
+    def in_line(self, ahead: int) -> bool:
+        """It waits for its turn, behind so many; whether whoever wants to know has been told."""
 
     async def asks(self, ticket: Ticket | None) -> None:
         """A request is about to be made."""
@@ -166,7 +166,8 @@ class Attempts:
     async def _stand_in_line(self, asker: Asker, ticket: Ticket) -> None:
         asker.waits()
         while not ticket.admitted:
-            asker.in_line(ticket.ahead)
+            if not asker.in_line(ticket.ahead):
+                ticket.forget_the_number()
             await ticket.changed()
 
 
@@ -195,9 +196,10 @@ class _Alone:
         self._waited = True
         self._ahead = None
 
-    def in_line(self, ahead: int) -> None:
+    def in_line(self, ahead: int) -> bool:
         self._account.waits()
         self._ahead = tell_place(self._outbox, self._account.name, ahead, self._ahead)
+        return self._ahead == ahead
 
     async def asks(self, ticket: Ticket | None) -> None:
         self._outlet.ticket = ticket

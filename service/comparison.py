@@ -84,8 +84,8 @@ class Comparison:
     `pulse` is the beat at which chunks are looked for under load; without one there is none.
     `heartbeat` is how many seconds the reader may wait in vain before it finds `SILENCE`.
     `limiters` say when a provider may be asked, `persistence` how often; without them at once,
-    once. `on_done` hears every model's end, cancelled ones included; it must not block. `experience` is
-    what is known of the length of answers, and learns of these.
+    once. `on_done` hears every model's end, cancelled ones included; it must not block.
+    `experience` is what is known of the length of answers, and learns of these.
     """
 
     def __init__(

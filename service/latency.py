@@ -39,11 +39,8 @@ class Latency:
         self._baselines: dict[str, float] = {}
         self._ratio = 1.0
 
-    def grown(self, model: str, seconds: float) -> bool:
-        """Note one time to the first byte; whether the provider is late, this answer included.
-
-        Said once: after it, it takes as much evidence again.
-        """
+    def note(self, model: str, seconds: float) -> bool:
+        """Note one time to the first byte; whether it was a late one."""
         usual = self._baselines.get(model)
         if usual is None:
             if len(self._baselines) >= REMEMBERED:
@@ -53,6 +50,10 @@ class Latency:
         self._baselines[model] = usual + (seconds - usual) * (FALL if seconds < usual else RISE)
         ratio = _ratio(seconds, usual)
         self._ratio += (ratio - self._ratio) * SAMPLE
+        return ratio > TOLERATED
+
+    def has_grown(self) -> bool:
+        """Whether it is late on average. Said once: then it takes as much evidence again."""
         if self._ratio <= TOLERATED:
             return False
         self._ratio = 1.0

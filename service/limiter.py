@@ -56,8 +56,20 @@ and without a bound a line of `n` would cost `n` wake-ups for each step forward.
 class Ticket:
     """One request's turn; left by leaving its context."""
 
-    __slots__ = ("_asked_at", "_heard", "_limiter", "_listens", "_model", "_moves", "_party",
-                 "_refused", "_window", "_woken", "admitted")  # fmt: skip
+    __slots__ = (
+        "_asked_at",
+        "_heard",
+        "_late",
+        "_limiter",
+        "_listens",
+        "_model",
+        "_moves",
+        "_party",
+        "_refused",
+        "_window",
+        "_woken",
+        "admitted",
+    )
 
     def __init__(self, limiter: Limiter, party: object, model: str) -> None:
         self.admitted = False
@@ -69,6 +81,7 @@ class Ticket:
         self._asked_at = 0.0
         self._heard = False
         self._refused = False
+        self._late = False
         self._woken: trio.Event | None = None
         self._listens = False
         self._moves = 0
@@ -98,6 +111,10 @@ class Ticket:
         self._listens = False
         self._moves = limiter.moves
 
+    def forget_the_number(self) -> None:
+        """It could not be told; `changed` returns as if it were another, when it may be told."""
+        self._moves = -1
+
     def first_byte(self) -> None:
         """The provider began to answer, and it is no refusal unless `refuses` was called."""
         if not self._heard and not self._refused:
@@ -117,7 +134,8 @@ class Ticket:
 
     def whole(self) -> None:
         """The answer came whole."""
-        self._limiter._raise()
+        if not self._late:  # how many it takes well is not learned from those it kept waiting
+            self._limiter._raise()
 
     def rate(self, remaining: int, resets_in: float) -> None:
         """The provider said how many requests more it takes until then, in seconds."""
@@ -262,9 +280,8 @@ class Limiter:
 
     def _began(self, ticket: Ticket) -> None:
         seconds = trio.current_time() - ticket._asked_at
-        if self._latency.grown(ticket._model, seconds) and self._ceiling.late(
-            self.running, ticket._window
-        ):
+        ticket._late = self._latency.note(ticket._model, seconds)
+        if self._latency.has_grown() and self._ceiling.late(self.running, ticket._window):
             self._log("later than usual")
 
     def _lower(self, ticket: Ticket, retry_after: float | None) -> None:

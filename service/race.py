@@ -152,6 +152,7 @@ class Race:
         )
         if told_of is not self.winner:
             told_of.adopted()
+            self.account.heard_in_vain(*told_of.held_characters())
         for contender in self._contenders:
             if contender is not told_of and contender.is_asking:
                 self.account.loses(contender.estimated(), None)
@@ -193,11 +194,13 @@ class _Contender:
         self._ahead = None
         self.clock.deadline = math.inf
 
-    def in_line(self, ahead: int) -> None:
-        if self._tells_its_place and self._race.winner is None:
-            race = self._race
-            race.account.waits()
-            self._ahead = tell_place(race.outbox, race.account.name, ahead, self._ahead)
+    def in_line(self, ahead: int) -> bool:
+        race = self._race
+        if not self._tells_its_place or race.winner is not None:
+            return True
+        race.account.waits()
+        self._ahead = tell_place(race.outbox, race.account.name, ahead, self._ahead)
+        return self._ahead == ahead
 
     async def asks(self, ticket: Ticket | None) -> None:
         self._ticket = ticket
@@ -217,8 +220,12 @@ class _Contender:
         """What its request has taken so far; None: it never left."""
         if self._connect_ms is None:
             return None
-        sizes = {kind: sum(len(p) for k, p in self._held if k is kind) for kind in (True, False)}
-        return estimate(self.candidate.prompt, sizes[True], sizes[False])
+        return estimate(self.candidate.prompt, *self.held_characters())
+
+    def held_characters(self) -> tuple[int, int]:
+        """Of the answer, and of its thinking, that were not handed on."""
+        answer = sum(len(piece) for is_text, piece in self._held if is_text)
+        return answer, sum(len(piece) for _, piece in self._held) - answer
 
     def is_out(self, error: ProviderError) -> None:
         """It has failed for good while the other one runs."""
@@ -300,6 +307,7 @@ class _Contender:
         for is_text, piece in self._held:
             hand_on = race.outlet.text if is_text else race.outlet.reasoning
             await hand_on(piece, more=True)
+        self._held = []
 
     def _listen(self, code: ErrorCode, seconds: float) -> None:
         self._clock_of = (code, seconds)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import trio
 
-from service.comparison import Comparison, Entrant
+from service.comparison import Comparison
+from service.entrants import Candidate, Entrant
 from service.events import Event
+from service.limiter import Limiters
 from service.patience import Patience
+from service.persistence import Persistence
 from service.progress import Experience
-from service.providers import CostOf
+from service.providers import CostOf, Provider
 from service.pulse import Pulse
 from service.question import Question, parse_question
-from service.testing import Script
 
 
 def question(*models: str, text: str = "Why?", **fields: Any) -> Question:
@@ -25,29 +27,47 @@ def question(*models: str, text: str = "Why?", **fields: Any) -> Question:
 
 
 def comparison(
-    *scripts: Script,
+    *providers: Provider,
     patience: Patience | None = None,
     pulse: Pulse | None = None,
+    limiters: Limiters | None = None,
+    persistence: Persistence | None = None,
     experience: Experience | None = None,
     prices: Mapping[str, CostOf] | None = None,
+    fallbacks: Mapping[str, Sequence[Provider]] | None = None,
     **fields: Any,
 ) -> Comparison:
-    """A comparison in which each script is one model of the same name."""
-    asked = question(*(script.name for script in scripts), **fields)
-    entrants = [
-        Entrant(
-            entry.name,
-            script,
-            asked.prompt_for(entry, script.name),
-            (prices or {}).get(script.name),
+    """A comparison in which each provider is one model of the same name.
+
+    `fallbacks` are other such models, by the name of the one whose place they may take; `fields`
+    are more fields of the question.
+    """
+    asked = question(*(provider.name for provider in providers), **fields)
+    entrants = []
+    for entry, provider in zip(asked.entries, providers, strict=True):
+        others = (fallbacks or {}).get(provider.name, ())
+        entrants.append(
+            Entrant(
+                entry.name,
+                provider,
+                asked.prompt_for(entry, provider.name),
+                (prices or {}).get(provider.name),
+                tuple(Candidate(o.name, o, asked.prompt_for(entry, o.name)) for o in others),
+            )
         )
-        for entry, script in zip(asked.entries, scripts, strict=True)
-    ]
-    return Comparison(asked, entrants, patience or Patience(), pulse=pulse, experience=experience)
+    return Comparison(
+        asked,
+        entrants,
+        patience or Patience(),
+        pulse=pulse,
+        limiters=limiters,
+        persistence=persistence,
+        experience=experience,
+    )
 
 
-async def timeline(*scripts: Script, **given: Any) -> list[tuple[float, Event]]:
+async def timeline(*providers: Provider, **given: Any) -> list[tuple[float, Event]]:
     """Every event of a comparison with the seconds since its beginning."""
     began = trio.current_time()
-    async with comparison(*scripts, **given).open() as inbox:
+    async with comparison(*providers, **given).open() as inbox:
         return [(trio.current_time() - began, event) async for event in inbox]

@@ -25,8 +25,10 @@ from service.events import (
     Done,
     ErrorChunk,
     Event,
+    Fallback,
     Metadata,
     Progress,
+    Queued,
     Reasoning,
     Start,
     Timings,
@@ -58,6 +60,11 @@ USAGE = Usage(input_tokens=1, output_tokens=2, reasoning_tokens=0, estimated=Tru
 EVENTS: dict[str, Event] = {
     "start": Start(model="a", provider="p", parameters={"max_tokens": 1, "stream": True}),
     "simulated start": Start(model="a", provider="sim", parameters={}, simulated=True),
+    "queued": Queued(model="a", ahead=3),
+    "fallback": Fallback(model="a", asked="b", provider="p", parameters={}, code="overloaded"),
+    "simulated fallback": Fallback(
+        model="a", asked="sim:b", provider="sim", parameters={}, simulated=True, code=None
+    ),
     "chunk": Chunk(model="a", content="é\n\u2028"),
     "reasoning": Reasoning(model="a", content="hm"),
     "progress": Progress(model="a", fraction=0.5, tokens=7),
@@ -73,6 +80,18 @@ EVENTS: dict[str, Event] = {
         cost_usd=0.25,
         chunks=3,
         attempts=1,
+    ),
+    "done by another": Done(
+        model="a",
+        error=False,
+        code=None,
+        finish_reason="stop",
+        timings=TIMINGS,
+        usage=USAGE,
+        cost_usd=None,
+        chunks=3,
+        attempts=2,
+        answered_by="b",
     ),
     "failed done": Done(
         model="a",

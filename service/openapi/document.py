@@ -16,8 +16,10 @@ from service.events import (
     Complete,
     Done,
     ErrorChunk,
+    Fallback,
     Metadata,
     Progress,
+    Queued,
     Reasoning,
     Start,
     Timings,
@@ -60,7 +62,8 @@ __all__ = ["document"]
 
 READ = (QuestionBody, Turn)
 SENT = (
-    *(Start, Chunk, ErrorChunk, Reasoning, Progress, Done, Complete, Timings, Usage, Metadata),
+    *(Start, Queued, Fallback, Chunk, ErrorChunk, Reasoning, Progress, Done, Complete),
+    *(Timings, Usage, Metadata),
     *(Compared, Models, CatalogueModel, ModelStats, ModelStatistics, ShortModelStatistics),
     *(Stopping, RateLimitStatus, Health, Ready, Greeting, Refused),
 )
@@ -78,8 +81,8 @@ not know are ignored. A request that is refused starts nothing. Every refusal ha
 STREAMING = """\
 The answers as Server-Sent Events, as they are written. An event is the line `data: `, then one \
 line of JSON, then a blank line. First comes `start` for each model, in the order asked for; then \
-each model's `reasoning` and `chunk`s, mixed with the others', and exactly one `done` for each; \
-`complete` is the last. A model's chunks without `error`, put together, are its answer, byte for \
+each model's `queued`, `reasoning` and `chunk`s, mixed with the others', and exactly one `done` for \
+each; `complete` is the last. A model's chunks without `error`, put together, are its answer, byte for \
 byte.
 
 A model that fails harms no other: it says so in a chunk that begins with `Error: ` and has \

@@ -68,6 +68,12 @@ QUESTIONS: dict[str, dict[str, Any]] = {
         "mode": "first_k",
         "k": 2,
     },
+    "somebody steps in": {
+        "input_data": "Why is the sky blue?",
+        "models": ["sim:refuses", "sim:steady"],
+        "fallbacks": {"sim:refuses": ["sim:swift"]},
+        "hedge_after": 10,
+    },
     "the same model twice": {
         "input_data": "Why is the sky blue?",
         "models": ["sim:thinker", "sim:thinker"],

@@ -101,7 +101,11 @@ async def test_a_provider_is_paused_while_its_client_does_not_read_and_nothing_i
         settings = Settings(
             default_provider="wire",
             stream=Stream(write_timeout=60),
-            providers={"wire": ProviderSettings(dialect="openai", base_url=wire.base_url)},
+            providers={
+                "wire": ProviderSettings(
+                    dialect="openai", base_url=wire.base_url, max_concurrency=1024
+                )
+            },
         )
         with trio.fail_after(60):
             async with open_server(create_app(settings)) as url, await connect(url) as client:

@@ -1,0 +1,191 @@
+"""How the number of requests at once is learned; no provider and no clock but the numbers given."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.ceiling import WALL_SECONDS, Ceiling
+from service.latency import REMEMBERED, Latency
+
+
+def burst(ceiling: Ceiling, *, sent: int, taken: int, now: float = 0) -> None:
+    """So many were sent at once, and the provider takes fewer: the rest is refused, one by one."""
+    window = ceiling.window
+    for running in range(sent, taken, -1):
+        ceiling.refused(running, window, now)
+
+
+def answered(ceiling: Ceiling, count: int, *, now: float = 0) -> None:
+    for _ in range(count):
+        ceiling.whole(ceiling.limit, now)
+
+
+def test_it_starts_at_what_the_operator_says() -> None:
+    assert Ceiling(9).limit == 9
+
+
+def test_a_burst_tells_how_many_the_provider_took() -> None:
+    ceiling = Ceiling(9)
+    burst(ceiling, sent=9, taken=5)
+    assert ceiling.limit == 5
+
+
+def test_a_share_is_taken_off_once_for_each_burst_and_not_for_each_refusal() -> None:
+    ceiling = Ceiling(9)
+    window = ceiling.window
+    limits = []
+    for _ in range(4):
+        ceiling.refused(9, window, 0)
+        limits.append(ceiling.limit)
+    assert limits == [6, 6, 6, 6]
+    assert ceiling.window == window + 1
+
+
+def test_a_new_burst_takes_off_a_new_share() -> None:
+    ceiling = Ceiling(9)
+    ceiling.refused(9, ceiling.window, 0)
+    ceiling.refused(6, ceiling.window, 0)
+    assert ceiling.limit == 4
+
+
+def test_one_refusal_of_one_request_does_not_take_all_places_away() -> None:
+    ceiling = Ceiling(9)
+    burst(ceiling, sent=1, taken=0)
+    assert ceiling.limit == 4
+
+
+def test_a_high_ceiling_is_no_knowledge_what_ran_is() -> None:
+    ceiling = Ceiling(20_000)
+    ceiling.refused(100, ceiling.window, 0)
+    assert ceiling.limit == 70
+
+
+def test_there_is_always_one_place() -> None:
+    ceiling = Ceiling(3)
+    for _ in range(9):
+        ceiling.refused(1, ceiling.window, 0)
+        ceiling.late(1, ceiling.window)
+    assert ceiling.limit == 1
+
+
+def test_it_goes_up_by_one_for_a_window_of_whole_answers() -> None:
+    ceiling = Ceiling(9)
+    burst(ceiling, sent=9, taken=5)
+    limits = []
+    for _ in range(13):
+        ceiling.whole(ceiling.limit, WALL_SECONDS)
+        limits.append(ceiling.limit)
+    assert limits == [5] * 4 + [6] * 6 + [7] * 3
+
+
+def test_it_does_not_go_up_when_there_were_free_places() -> None:
+    ceiling = Ceiling(9)
+    burst(ceiling, sent=9, taken=5)
+    for _ in range(100):
+        ceiling.whole(4, WALL_SECONDS)
+    assert ceiling.limit == 5
+
+
+def test_it_never_goes_over_its_ceiling() -> None:
+    ceiling = Ceiling(9)
+    burst(ceiling, sent=9, taken=5)
+    answered(ceiling, 1000, now=WALL_SECONDS)
+    assert ceiling.limit == 9
+
+
+def test_the_number_that_was_refused_is_not_touched_again_for_a_while() -> None:
+    ceiling = Ceiling(9)
+    burst(ceiling, sent=9, taken=5)
+    answered(ceiling, 100, now=WALL_SECONDS - 0.001)
+    assert ceiling.limit == 5
+    answered(ceiling, 1, now=WALL_SECONDS)
+    assert ceiling.limit == 6
+
+
+def test_up_to_that_number_it_goes_at_once() -> None:
+    ceiling = Ceiling(9)
+    burst(ceiling, sent=9, taken=5)
+    answered(ceiling, 5, now=WALL_SECONDS)
+    ceiling.refused(6, ceiling.window, WALL_SECONDS)
+    assert ceiling.limit == 4
+    answered(ceiling, 100, now=WALL_SECONDS)
+    assert ceiling.limit == 5
+
+
+def test_being_late_takes_off_less_and_only_when_the_places_are_used() -> None:
+    ceiling = Ceiling(9)
+    assert not ceiling.late(4, ceiling.window)
+    assert ceiling.limit == 9
+    window = ceiling.window
+    assert ceiling.late(5, window)
+    assert ceiling.limit == 8
+    assert not ceiling.late(9, window)  # the same news
+    assert ceiling.limit == 8
+
+
+# --- late, and how late ---
+
+
+def grown(latency: Latency, model: str, seconds: float) -> bool:
+    latency.note(model, seconds)
+    return latency.has_grown()
+
+
+def late_after(latency: Latency, seconds: float, *, model: str = "m", most: int = 1000) -> int:
+    """After how many answers that begin so late it is noticed; `most`: it was not."""
+    return next((n for n in range(1, most) if grown(latency, model, seconds)), most)
+
+
+def usual(seconds: float, *models: str) -> Latency:
+    latency = Latency()
+    for _ in range(20):
+        for model in models or ("m",):
+            assert not grown(latency, model, seconds)
+    return latency
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "noticed"),
+    [
+        pytest.param(1, 1.9, 1000, id="within what is tolerated"),
+        pytest.param(1, 4, 4, id="four times as late: after a few"),
+        pytest.param(1, 100, 2, id="never by a single answer, however late"),
+        pytest.param(0.001, 0.2, 1000, id="not worth noticing"),
+        pytest.param(0, 1, 2, id="from nothing"),
+    ],
+)
+def test_growth_is_noticed_when_it_is_no_accident(
+    before: float, after: float, noticed: int
+) -> None:
+    assert late_after(usual(before), after) == noticed
+
+
+def test_each_model_has_its_own_usual_time() -> None:
+    latency = Latency()
+    for _ in range(100):
+        assert not grown(latency, "quick", 0.5)
+        assert not grown(latency, "thinker", 30)
+
+
+def test_all_models_of_a_provider_stand_in_its_queue() -> None:
+    latency = usual(1, "a", "b", "c", "d")
+    assert [grown(latency, model, 4) for model in "abcd"] == [False, False, False, True]
+
+
+def test_what_stays_becomes_usual() -> None:
+    latency = usual(1)
+    noticed = [n for n in range(1000) if grown(latency, "m", 3)]
+    assert noticed
+    assert noticed[-1] < 100
+
+
+def test_it_remembers_a_bounded_number_of_models() -> None:
+    latency = Latency()
+    for n in range(3 * REMEMBERED):
+        grown(latency, f"m{n}", 1)
+    assert len(latency._baselines) == REMEMBERED
+
+
+def test_a_late_answer_is_told_from_one_in_time() -> None:
+    latency = usual(1)
+    assert [latency.note("m", seconds) for seconds in (1, 1.5, 3, 1)] == [False, False, True, False]
