@@ -29,8 +29,10 @@ from service.events import (
     Complete,
     Done,
     ErrorChunk,
+    Fallback,
     Metadata,
     Progress,
+    Queued,
     Reasoning,
     Start,
     Timings,
@@ -47,7 +49,16 @@ from service.replies import (
     ShortModelStatistics,
     Stopping,
 )
-from service.settings import Deadlines, Limits, ProviderSettings, Server, Settings, Stream, load
+from service.settings import (
+    Deadlines,
+    Limits,
+    ProviderSettings,
+    Retries,
+    Server,
+    Settings,
+    Stream,
+    load,
+)
 from service.simulator import MODELS
 from service.testing import Close, Pause, open_server, open_wire
 from tests.command import ROOT, environment
@@ -260,6 +271,8 @@ def names(*structs: type[Struct]) -> list[str]:
     ("heading", "expected"),
     [
         ("#### `start`", [names(Start)]),
+        ("#### `queued`", [names(Queued)]),
+        ("#### `fallback`", [names(Fallback)]),
         ("#### `chunk`", [names(Chunk, ErrorChunk)]),
         ("#### `reasoning`", [names(Reasoning)]),
         ("#### `progress`", [names(Progress)]),
@@ -315,6 +328,7 @@ def test_the_contract_names_the_fields_of_the_other_endpoints() -> None:
     [
         ("## `[limits]`", Limits),
         ("## `[deadlines]`", Deadlines),
+        ("## `[retries]`", Retries),
         ("## `[stream]`", Stream),
         ("## `[server]`", Server),
         ("## `[providers.<name>]`", ProviderSettings),

@@ -237,7 +237,11 @@ def test_what_is_sent_is_required_except_what_may_be_unset() -> None:
         for field in schema.get("properties", {})
         if field not in schema["required"]
     }
-    assert optional == {("Start", "simulated")}
+    assert optional == {
+        ("Start", "simulated"),
+        ("Fallback", "simulated"),
+        ("Done", "answered_by"),
+    }
     assert '"default"' not in json.dumps({**SCHEMAS, "QuestionBody": None, "Turn": None})
 
 
@@ -276,8 +280,9 @@ def test_an_event_as_it_is_written_is_what_the_document_says(event: Event) -> No
 @pytest.mark.parametrize("name", EVENTS)
 def test_an_event_without_one_of_its_fields_is_not(name: str) -> None:
     whole = msgspec.to_builtins(EVENTS[name])
-    # An error chunk without `error` is a chunk; `simulated` is there only when it is true.
-    for field in whole.keys() - {"simulated", "error" if name == "error chunk" else ""}:
+    # An error chunk without `error` is a chunk; two fields are there only when there is need.
+    optional = {"simulated", "answered_by", "error" if name == "error chunk" else ""}
+    for field in whole.keys() - optional:
         part = {key: value for key, value in whole.items() if key != field}
         assert problems_of_item(json.dumps(part)), field
 

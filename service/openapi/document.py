@@ -81,9 +81,9 @@ not know are ignored. A request that is refused starts nothing. Every refusal ha
 STREAMING = """\
 The answers as Server-Sent Events, as they are written. An event is the line `data: `, then one \
 line of JSON, then a blank line. First comes `start` for each model, in the order asked for; then \
-each model's `queued`, `reasoning` and `chunk`s, mixed with the others', and exactly one `done` for \
-each; `complete` is the last. A model's chunks without `error`, put together, are its answer, byte for \
-byte.
+each model's `queued`, `fallback`, `reasoning` and `chunk`s, mixed with the others', and exactly \
+one `done` for each; `complete` is the last. A model's chunks without `error`, put together, are \
+its answer, byte for byte.
 
 A model that fails harms no other: it says so in a chunk that begins with `Error: ` and has \
 `error`, and in its `done`. While nothing is said for a while, a comment `: ping` keeps the \

@@ -55,6 +55,8 @@ class Config:
             f"[limits]\nmax_comparisons = {self.max_comparisons}",
             f"[deadlines]\nconnect = {self.connect}\nfirst_token = {self.first_token}\n"
             f"idle = {self.idle}\ntotal = {self.total}",
+            # The first failure is what these rows are about; further attempts have their own tests.
+            "[retries]\nattempts = 1",
             f"[stream]\nheartbeat = {self.heartbeat}\nwrite_timeout = {self.write_timeout}",
             f"[server]\ndrain = {self.drain}\n"
             f"connections_per_address = {self.connections_per_address}\n"
