@@ -99,6 +99,7 @@ class Ticket:
         """
         limiter = self._limiter
         quiet_until = trio.current_time() + TOLD_EVERY
+        limiter.admit()  # the door may have opened before anybody stood there
         while not self.admitted:
             now = trio.current_time()
             self._listens = now >= quiet_until
