@@ -267,12 +267,12 @@ async def test_after_the_line_the_clocks_of_silence_begin_anew(autojump_clock: C
             Turns(name, steps), limiters=OneForAll(limiter), patience=patience
         )
 
-    scripts: dict[str, list[tuple[float, Any]]] = {
+    cases: dict[str, list[tuple[float, Any]]] = {
         "silent": [(0, Stall())],
         "unreachable": [(9, Connect())],
         "slow": [(4, Connect()), (4, "x")],
     }
-    for name, steps in scripts.items():
+    for name, steps in cases.items():
         async with trio.open_nursery() as nursery:
             with limiter.queue("x"):
                 nursery.start_soon(ask, name, *steps)
