@@ -50,7 +50,7 @@ from service.outlet import Outlet
 from service.patience import Patience, Vigil, Watch
 from service.persistence import Persistence
 from service.progress import Experience, Gauge
-from service.providers import Ending
+from service.providers import Ending, costs_nothing
 from service.pulse import Pulse
 from service.question import Question
 from service.race import Race
@@ -254,7 +254,8 @@ class Comparison:
             return None
         return Spending(
             self.question.max_cost_usd,
-            {e.name: (tokens_of(e.prompt), e.cost_of) for e in self.entrants if e.cost_of},
+            # Who asks has refused what has no price.
+            {e.name: (tokens_of(e.prompt), e.cost_of or costs_nothing) for e in self.entrants},
             lambda: self.stop("cancelled", by="max_cost_usd"),
         )
 

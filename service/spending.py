@@ -1,4 +1,4 @@
-"""What a comparison costs, while it runs: kept below what the question allows.
+"""What a comparison costs while it runs, and the end of it where that is more than it may.
 
 The estimate is of what has been spent and what is bound to be: the question itself for each model
 that has been or will be asked, what each that writes has written so far, and for one that has ended

@@ -16,7 +16,7 @@ from service.application import create_app
 from service.comparison import Comparison
 from service.events import Chunk, Complete, Done, ErrorChunk, Event, Start
 from service.eventstream import encode
-from service.patience import Patience
+from service.patience import Patience, Vigil, Watch
 from service.pulse import Pulse
 from service.settings import Limits, ProviderSettings, Server, Settings
 from service.shared import Shared
@@ -182,6 +182,15 @@ async def test_the_first_reason_counts(autojump_clock: MockClock) -> None:
     assert done_of(events, "a")[1].code == "cancelled"
 
 
+async def test_a_clock_that_has_run_out_is_not_stopped_any_more(autojump_clock: MockClock) -> None:
+    watch = Watch(Patience(connect=2), Vigil())
+    with watch:
+        await trio.sleep(2)
+        watch.cut()
+        watch.stop("cancelled")
+    assert watch.verdict() == ("connect_timeout", 2)
+
+
 async def test_a_stop_reaches_a_model_that_waits_for_a_beat(autojump_clock: MockClock) -> None:
     pulse = Pulse(0.05)
     asked = comparison(Script("a", (0, "x"), (0.01, "x"), (9, "x")), pulse=pulse)
@@ -309,6 +318,18 @@ async def test_what_does_not_run_is_not_found(autojump_clock: MockClock, prefix:
         body = await exchange.read()
         refused(await delete(app, path), "comparison_not_running")
     assert [e["error"] for e in legacy_events(body) if e["type"] == "done"] == [False, False]
+
+
+async def test_what_has_ended_or_was_left_is_not_kept(autojump_clock: MockClock) -> None:
+    app = app_for(Script("a", (1, "x"), (1, "y")))
+    async with open_app(app):
+        await ask(app, "a:1")
+        async with open_exchange(app, "/compare-stream", json_body=asking("a:1")) as exchange:
+            await stream_begun(exchange)
+            assert len(admission_of(app)._comparisons) == 1
+            exchange.disconnect()
+            await exchange.read()
+        assert admission_of(app)._comparisons == {}
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "OPTIONS"])

@@ -78,6 +78,9 @@ def checked(recording: Recording, models: Sequence[str], chunks: int) -> Seen:
                     raise WrongStream(f"{model}: a start out of its turn")
                 started[model] = moment
                 next_number[model] = 0
+            case "progress":
+                if model not in started or model in durations:
+                    raise WrongStream(f"{model}: progress without start, or behind its done")
             case "done":
                 if model not in started or model in durations or event.error:
                     raise WrongStream(f"{model}: a done without start, a second, or a failed one")
