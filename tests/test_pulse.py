@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from service.events import Chunk, Done
+from service.events import Chunk, Done, Progress
 from service.patience import Patience
 from service.providers import Ending, Prompt, Sink, no_step
 from service.pulse import BUSY, QUIET, WINDOW_SECONDS, Pulse
@@ -291,3 +292,55 @@ async def test_a_step_may_have_its_own_follower_cancelled_and_others_go_on(
             await pulse.follow(step)
         assert scope.cancelled_caught
         await pulse.follow(no_step)
+
+
+class Stepped(Script):
+    """A provider whose text is taken in steps: four letters at every beat, and it never ends."""
+
+    async def stream(self, prompt: Prompt, sink: Sink) -> Ending:
+        def step() -> bool:
+            if sink.has_room():
+                sink.text_nowait(("four",))
+            return True
+
+        self.opened += 1
+        try:
+            sink.connected()
+            await trio.sleep(0.05)
+            await sink.text("four", "four", step=step)
+            raise AssertionError("the steps end with the answer")
+        finally:
+            self.closed += 1
+
+
+async def test_progress_is_told_of_what_is_taken_in_steps(autojump_clock: MockClock) -> None:
+    async with busy() as pulse:
+        events = await timeline(
+            Stepped("a"), Script("b", (1.01, "x")), pulse=pulse, mode="first_k", k=1
+        )
+    told = [n for n, (_, event) in enumerate(events) if isinstance(event, Progress)]
+    times = [events[n][0] for n in told]
+    assert len(times) == 3
+    # A beat is 0.05 s; one of them may be what a float is too late.
+    assert all(0.25 <= after - before < 0.31 for before, after in pairwise([0.05, *times]))
+    for n in told:
+        _, progress = events[n]
+        assert isinstance(progress, Progress)
+        assert progress.tokens == sum(isinstance(event, Chunk) for _, event in events[:n])
+
+
+async def test_a_step_that_crosses_the_cap_on_the_cost_ends_its_model_and_hands_its_text_on(
+    autojump_clock: MockClock,
+) -> None:
+    script = Stepped("a")
+    async with busy() as pulse:
+        events = await timeline(
+            script,
+            pulse=pulse,
+            max_cost_usd=0.1,
+            prices={"a": lambda usage: 0.01 * usage.output_tokens},
+        )
+    [done] = [event for _, event in events if isinstance(event, Done)]
+    assert (done.stopped_by, done.chunks) == ("max_cost_usd", 11)
+    assert sum(isinstance(event, Chunk) for _, event in events) == 11
+    assert (script.opened, script.closed) == (1, 1)
