@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from service.errors import ProviderError
 from service.events import Done, ErrorChunk, ErrorCode, StoppedBy, Timings, Usage
+from service.pricing import Price, cost_of
 from service.providers import Ending, Prompt
 
 __all__ = ["Account", "estimate", "milliseconds", "tokens_of"]
@@ -27,15 +28,20 @@ FIXED_TEXTS: dict[ErrorCode, str] = {
 
 
 class Account:
-    """One model's figures; made when its task begins."""
+    """One model's figures; made when its task begins.
 
-    def __init__(self, name: str, prompt: Prompt) -> None:
+    `price` is what the provider asks, for when it does not report what it charged.
+    """
+
+    def __init__(self, name: str, prompt: Prompt, price: Price | None = None) -> None:
         self.name = name
+        self.price = price
         self.chunks = 0
         self.attempts = 0
         self.answered_by: str | None = None
         self.stopped_by: StoppedBy | None = None
         self._prompt = prompt
+        self._refused = False
         self._characters = 0
         self._reasoning_characters = 0
         self._last = (0, 0, 0)
@@ -43,8 +49,8 @@ class Account:
         self._started_at = trio.current_time()
         self._queued_ms = 0.0
         self._queued_since: float | None = None
-        self._lost: list[tuple[Usage | None, float | None]] = []
-        """Usage and cost of requests that came to nothing."""
+        self._lost: list[tuple[Usage | None, float | None, bool]] = []
+        """Usage and cost of requests that came to nothing, and whether it was reported."""
         self._connect_ms: float | None = None
         self._first_byte_ms: float | None = None
         self._first_token_ms: float | None = None
@@ -74,6 +80,7 @@ class Account:
         self._stop_waiting()
         self.attempts += 1
         self._connect_ms = self._first_byte_ms = None
+        self._refused = False
 
     def adopts(self, connect_ms: float | None, first_byte_ms: float | None) -> None:
         """What follows is told of a request that was made some time ago."""
@@ -84,10 +91,12 @@ class Account:
         self._characters += characters
         self._reasoning_characters += reasoning_characters
 
-    def loses(self, usage: Usage | None, cost_usd: float | None) -> None:
+    def loses(self, usage: Usage | None, cost_usd: float | None, price: Price | None) -> None:
         """A request came to nothing, and this is what it took; nothing of it is handed on."""
         if usage is not None or cost_usd is not None:
-            self._lost.append((usage, cost_usd))
+            reported = cost_usd is not None
+            cost_usd = cost_usd if reported else cost_of(usage, price)
+            self._lost.append((usage, cost_usd, reported))
 
     def connected(self) -> None:
         """The request began to leave."""
@@ -98,6 +107,10 @@ class Account:
         """The response's headers are there."""
         if self._first_byte_ms is None:
             self._first_byte_ms = self.elapsed_ms()
+
+    def refused(self) -> None:
+        """The provider has said no, and charges nothing for it."""
+        self._refused = True
 
     def text(self, contents: tuple[str, ...]) -> int:
         """Pieces of the answer are there, and are handed on together; their characters."""
@@ -155,7 +168,11 @@ class Account:
     ) -> Done:
         self._stop_waiting()
         duration_ms = self.elapsed_ms()
-        usage, cost_usd = self._with_what_was_lost(usage or self.estimated(), cost_usd)
+        usage = usage or self.estimated()
+        reported = cost_usd is not None
+        if cost_usd is None:
+            cost_usd = self._cost(usage)
+        usage, cost_usd, reported = self._with_what_was_lost(usage, cost_usd, reported)
         return Done(
             model=self.name,
             error=code is not None,
@@ -170,12 +187,18 @@ class Account:
             ),
             usage=usage,
             cost_usd=cost_usd,
+            cost_estimated=UNSET if reported or cost_usd is None else True,
             chunks=self.chunks,
             attempts=self.attempts,
             tokens_per_second=self._rate(usage, duration_ms),
             stopped_by=self.stopped_by,
             answered_by=self.answered_by or UNSET,
         )
+
+    def _cost(self, usage: Usage | None) -> float | None:
+        if self._refused and self.price is not None:
+            return 0.0
+        return cost_of(usage, self.price)
 
     def _rate(self, usage: Usage | None, duration_ms: float) -> float | None:
         """Tokens of the answer itself over the seconds in which it was written.
@@ -199,14 +222,15 @@ class Account:
         return estimate(self._prompt, self._characters, self._reasoning_characters)
 
     def _with_what_was_lost(
-        self, usage: Usage | None, cost_usd: float | None
-    ) -> tuple[Usage | None, float | None]:
-        """The sums; a cost that is not known makes its sum unknown."""
-        for more, cost in self._lost:
+        self, usage: Usage | None, cost_usd: float | None, reported: bool
+    ) -> tuple[Usage | None, float | None, bool]:
+        """The sums; a cost that is unknown makes its sum unknown, an estimated one an estimate."""
+        for more, cost, is_reported in self._lost:
             cost_usd = None if cost is None or cost_usd is None else cost_usd + cost
+            reported = reported and is_reported
             if more is not None:
                 usage = more if usage is None else added(usage, more)
-        return usage, cost_usd
+        return usage, cost_usd, reported
 
     def _stop_waiting(self) -> None:
         if self._queued_since is not None:

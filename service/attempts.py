@@ -100,6 +100,7 @@ class Attempts:
                 self.gives_up(candidate, error)
                 follower = self.candidates[position + 1]
                 self.account.answered_by = follower.asked
+                self.account.price = follower.price
                 asker.waits()
                 await outbox.send(fallback_event(self.account.name, follower, error.code))
         return await self.persist(asker, last)
@@ -127,14 +128,14 @@ class Attempts:
                 wait = self._wait_after(error, made, asker)
                 if wait is None:
                     raise
-                self.account.loses(error.usage, error.cost_usd)
+                self.account.loses(error.usage, error.cost_usd, candidate.price)
                 log.info("asked again", code=error.code, after=round(wait, 3), **error.facts())
             asker.waits()
             await trio.sleep(wait)
 
     def gives_up(self, candidate: Candidate, error: ProviderError) -> None:
         """Nobody asks this candidate again, and somebody else steps in."""
-        self.account.loses(error.usage, error.cost_usd)
+        self.account.loses(error.usage, error.cost_usd, candidate.price)
         log.info("given up", asked=candidate.asked, code=error.code, **error.facts())
 
     def _wait_after(self, error: ProviderError, made: int, asker: Asker) -> float | None:

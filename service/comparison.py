@@ -32,7 +32,7 @@ from structlog.contextvars import bind_contextvars
 
 from service.account import Account, milliseconds, tokens_of
 from service.attempts import Attempts
-from service.entrants import Candidate, Entrant, entrants_of
+from service.entrants import Entrant, entrants_of
 from service.errors import ProviderError
 from service.events import (
     Complete,
@@ -50,7 +50,7 @@ from service.outlet import Outlet
 from service.patience import Patience, Vigil, Watch
 from service.persistence import Persistence
 from service.progress import Experience, Gauge
-from service.providers import Ending, costs_nothing
+from service.providers import Ending
 from service.pulse import Pulse
 from service.question import Question
 from service.race import Race
@@ -182,7 +182,7 @@ class Comparison:
         # For whoever logs below: a child's context is its own.
         bind_contextvars(comparison=self.id, model=entrant.name)
         with outbox:
-            account = Account(entrant.name, entrant.prompt)
+            account = Account(entrant.name, entrant.prompt, entrant.price)
             try:
                 stopped = self._running.asked(entrant.name, watch)
                 if stopped is not None:
@@ -229,7 +229,7 @@ class Comparison:
             self._spending.ended(done)
         if done.error:
             return
-        if done.finish_reason not in CUT:
+        if done.finish_reason not in CUT and account.answered_by is None:
             self._experience.record(entrant.model_id, account.tokens)
         self._finished += 1
         if self._finished == self.question.first_k:
@@ -254,8 +254,7 @@ class Comparison:
             return None
         return Spending(
             self.question.max_cost_usd,
-            # Who asks has refused what has no price.
-            {e.name: (tokens_of(e.prompt), e.cost_of or costs_nothing) for e in self.entrants},
+            {e.name: (tokens_of(e.prompt), [c.price for c in e.candidates]) for e in self.entrants},
             lambda: self.stop("cancelled", by="max_cost_usd"),
         )
 
@@ -263,9 +262,8 @@ class Comparison:
         self, entrant: Entrant, account: Account, watch: Watch, outlet: Outlet, outbox: Outbox
     ) -> Ending:
         """Whatever answer comes first: the model's, or that of whoever steps in for it."""
-        candidate = Candidate(entrant.name, entrant.provider, entrant.prompt)
         attempts = Attempts(
-            (candidate, *entrant.fallbacks),
+            entrant.candidates,
             party=self,
             limiters=self._limiters,
             persistence=self._persistence,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from service.providers import CostOf, Prompt, Provider
+from service.pricing import Price
+from service.providers import Prompt, Provider
 from service.question import Question, Refusal
 
 __all__ = ["Candidate", "Entrant", "entrants_of", "refuse_what_has_no_price"]
@@ -19,6 +20,8 @@ class Candidate:
     """Its id as the request spelt it."""
     provider: Provider
     prompt: Prompt
+    price: Price | None = None
+    """What the provider asks; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,15 @@ class Entrant:
     """What the events call it; unique in its comparison."""
     provider: Provider
     prompt: Prompt
-    cost_of: CostOf | None = None
-    """What its tokens cost; None: no price is known."""
+    price: Price | None = None
+    """What the provider asks; None: not known."""
     fallbacks: tuple[Candidate, ...] = ()
     """Who is asked in its place when it fails before its first token, in this order."""
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Whoever may answer: the model itself first."""
+        return Candidate(self.name, self.provider, self.prompt, self.price), *self.fallbacks
 
     @property
     def model_id(self) -> str:
@@ -43,11 +51,12 @@ class Entrant:
 def entrants_of(
     question: Question,
     find: Callable[[str], tuple[Provider, str]],
-    cost_of: Callable[[Provider, str], CostOf | None] = lambda *_: None,
+    price: Callable[[str, str], Price | None] = lambda *_: None,
 ) -> list[Entrant]:
     """The models of a question.
 
-    `find` gives an id's provider and the model's name there, and `cost_of` what it costs.
+    `find` gives an id's provider and the model's name there; `price` says what the provider of
+    that name asks for that model.
     """
     entrants = []
     for entry in question.entries:
@@ -56,10 +65,11 @@ def entrants_of(
         fallbacks = []
         for asked in entry.fallbacks:
             other, its_model = find(asked)
-            fallbacks.append(Candidate(asked, other, question.prompt_for(entry, its_model)))
-        entrants.append(
-            Entrant(entry.name, provider, prompt, cost_of(provider, model), tuple(fallbacks))
-        )
+            its_prompt = question.prompt_for(entry, its_model)
+            its_price = price(other.name, its_model)
+            fallbacks.append(Candidate(asked, other, its_prompt, its_price))
+        its_price = price(provider.name, model)
+        entrants.append(Entrant(entry.name, provider, prompt, its_price, tuple(fallbacks)))
     return entrants
 
 
@@ -68,9 +78,11 @@ def refuse_what_has_no_price(question: Question, entrants: Sequence[Entrant]) ->
     if question.max_cost_usd is None:
         return
     for entrant in entrants:
-        if entrant.cost_of is None:
-            raise Refusal(
-                400,
-                "price_unknown",
-                f"max_cost_usd can't be kept: the price of {entrant.name!r} is not known here.",
-            )
+        for candidate in entrant.candidates:
+            if candidate.price is None:
+                raise Refusal(
+                    400,
+                    "price_unknown",
+                    f"max_cost_usd can't be kept: the price of {candidate.asked!r} is not known "
+                    "here.",
+                )

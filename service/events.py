@@ -194,6 +194,8 @@ class Done(Struct, frozen=True, kw_only=True):
     """Null when the request never reached the provider."""
     cost_usd: float | None
     """Null when no price is known."""
+    cost_estimated: bool | UnsetType = UNSET
+    """True when it was worked out from the list price; absent when the provider reported it."""
     chunks: int
     attempts: int
     """Requests that were made for it; 0: it never got its turn."""

@@ -71,6 +71,7 @@ class Outlet:
     def refused(self) -> None:
         """The provider has said no."""
         self._watch.pause()
+        self._account.refused()
         if self.ticket is not None:
             self.ticket.refuses()
 

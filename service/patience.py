@@ -52,12 +52,12 @@ class Vigil:
     """Keeps the clocks of one comparison's models, with one timer for all of them.
 
     A deadline of its own for each clock would have to be moved with every token; here that is a
-    number, and the timer looks again when the earliest of them may have come. `heartbeat` is one
+    number, and the timer looks again when the earliest of them may have come. `others` are clocks
     that no model has.
     """
 
-    def __init__(self, heartbeat: Clock) -> None:
-        self._heartbeat = heartbeat
+    def __init__(self, *others: Clock) -> None:
+        self._others = others
         self._watches: set[Watch] = set()
         self.looks_at = -math.inf
         """When the clocks are looked at next; -inf: before anything else happens."""
@@ -66,7 +66,7 @@ class Vigil:
     async def keep(self) -> None:
         """Cut short whoever's time is over; returns when nobody is watched any more."""
         while self._watches:
-            clocks: list[Clock] = [self._heartbeat, *self._watches]
+            clocks: list[Clock] = [*self._others, *self._watches]
             self.looks_at = min(clock.due for clock in clocks)
             self._woken = trio.Event()
             with trio.move_on_at(self.looks_at):

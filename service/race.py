@@ -155,7 +155,7 @@ class Race:
             self.account.heard_in_vain(*told_of.held_characters())
         for contender in self._contenders:
             if contender is not told_of and contender.is_asking:
-                self.account.loses(contender.estimated(), None)
+                self.account.loses(contender.estimated(), None, contender.candidate.price)
 
 
 class _Contender:
@@ -180,6 +180,7 @@ class _Contender:
         self._clock_of: tuple[ErrorCode, float] = ("connect_timeout", math.inf)
         self._connect_ms: float | None = None
         self._first_byte_ms: float | None = None
+        self._refused = False
 
     @property
     def has_spoken(self) -> bool:
@@ -206,6 +207,7 @@ class _Contender:
         self._ticket = ticket
         self._held = []
         self._connect_ms = self._first_byte_ms = None
+        self._refused = False
         self.is_asking = True
         self._race.account.asks()
         self.has_asked.set()
@@ -230,12 +232,15 @@ class _Contender:
     def is_out(self, error: ProviderError) -> None:
         """It has failed for good while the other one runs."""
         self.is_asking = False
-        self._race.account.loses(error.usage, error.cost_usd)
+        self._race.account.loses(error.usage, error.cost_usd, self.candidate.price)
 
     def adopted(self) -> None:
         """What is told of the model from here on is told of this one."""
         race = self._race
         race.account.adopts(self._connect_ms, self._first_byte_ms)
+        race.account.price = self.candidate.price
+        if self._refused:
+            race.account.refused()
         first = race.attempts.candidates[0]
         if self.candidate is not first:
             race.account.answered_by = self.candidate.asked
@@ -245,6 +250,7 @@ class _Contender:
         self._listen("first_token_timeout", self._race.patience.first_token)
 
     def refused(self) -> None:
+        self._refused = True
         self.clock.deadline = math.inf  # its words have a bound of their own
         if self._ticket is not None:
             self._ticket.refuses()

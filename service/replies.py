@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from service.events import ErrorCode, Metadata
-from service.providers.catalogue import CatalogueModel
+from service.providers.catalogue import CatalogueModel, SourceState
 
 __all__ = [
     "Compared",
@@ -56,6 +56,8 @@ class Models(Struct, frozen=True):
 
     models: list[CatalogueModel]
     models_by_provider: dict[str, list[CatalogueModel]]
+    sources: list[SourceState]
+    """What is known of each provider's own list; those that are not asked for one are not here."""
 
 
 class ModelStatistics(Struct, frozen=True):

@@ -109,7 +109,7 @@ def make_routes(shared: Shared) -> Blueprint:
         by_provider = defaultdict(list)
         for model in catalogue:
             by_provider[model.provider].append(model)
-        return json_response(Models(catalogue, dict(by_provider)))
+        return json_response(Models(catalogue, dict(by_provider), shared.roster.listed()))
 
     @routes.get("/model-stats")
     async def model_stats() -> Response:
@@ -148,7 +148,7 @@ async def _admitted(shared: Shared) -> Comparison:
         raise Refusal(415, "not_json", "The request needs Content-Type: application/json.")
     question = parse_question(body, max_models=shared.settings.limits.max_models)
     try:
-        entrants = entrants_of(question, shared.roster.find, shared.roster.cost_of)
+        entrants = entrants_of(question, shared.roster.find, shared.roster.price)
     except UnknownModelError as exc:
         raise Refusal(400, "model_not_found", str(exc)) from None
     refuse_what_has_no_price(question, entrants)

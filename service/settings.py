@@ -23,6 +23,7 @@ from service.persistence import Persistence
 from service.surface import parse_digest, parse_host, parse_origin, parse_proxy
 
 __all__ = [
+    "CatalogueSettings",
     "Deadlines",
     "Limits",
     "ProviderSettings",
@@ -128,6 +129,13 @@ class Server(Struct, frozen=True, forbid_unknown_fields=True):
     """Peers whose X-Forwarded-For is believed: addresses, networks, `unix`."""
 
 
+class CatalogueSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the list of models is kept."""
+
+    refresh: Annotated[float, Meta(ge=0)] = 3600
+    """Seconds between two fetches of each provider's list; 0: nobody is asked for one."""
+
+
 class ProviderSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """One provider."""
 
@@ -166,6 +174,8 @@ class Settings:
     retries: Retries = field(default_factory=Retries)
     stream: Stream = field(default_factory=Stream)
     server: Server = field(default_factory=Server)
+    catalogue: CatalogueSettings = field(default_factory=lambda: CatalogueSettings(refresh=0))
+    """What a program makes for itself asks nobody unless it says so; what `load` reads does."""
     providers: Mapping[str, ProviderSettings] = field(
         default_factory=lambda: {SIMULATOR: ProviderSettings(dialect="simulated")}
     )
@@ -238,13 +248,8 @@ class _Reader:
 
     def settings(self, tables: Mapping[str, Any]) -> Settings:
         known = (
-            "default_provider",
-            "limits",
-            "deadlines",
-            "retries",
-            "stream",
-            "server",
-            "providers",
+            *("default_provider", "limits", "deadlines", "retries", "stream", "server"),
+            *("catalogue", "providers"),
         )
         for key in tables:
             if key not in known:
@@ -257,6 +262,7 @@ class _Reader:
             retries=self._section(tables, "retries", Retries),
             stream=self._section(tables, "stream", Stream),
             server=self._server(tables),
+            catalogue=self._catalogue(tables),
             providers=providers,
             keys=self._keys(providers),
         )
@@ -374,6 +380,12 @@ class _Reader:
         for index, proxy in enumerate(server.trusted_proxies):
             self._check(f"server.trusted_proxies[{index}]", parse_proxy, proxy)
         return server
+
+    def _catalogue(self, tables: Mapping[str, Any]) -> CatalogueSettings:
+        catalogue = self._section(tables, "catalogue", CatalogueSettings)
+        if 0 < catalogue.refresh < 1:
+            raise self._wrong("catalogue.refresh", "expected 0, or a second at least")
+        return catalogue
 
     def _check(self, key: str, parse: Callable[[str], object], text: str) -> None:
         try:

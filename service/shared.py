@@ -63,6 +63,7 @@ class Shared:
                 trio.open_nursery() as nursery,
             ):
                 nursery.start_soon(self.roster.close_what_expires)
+                nursery.start_soon(self.roster.keep_catalogue, name="catalogue")
                 nursery.start_soon(self.pulse.beat, name="pulse")
                 task_status.started()
                 await trio.sleep_forever()

@@ -10,10 +10,10 @@ Looked at with everything that a model says, so that no more is spent than what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from service.events import Done, Usage
-from service.providers import CostOf
+from service.pricing import Price, cost_of, dearest
 
 __all__ = ["Spending"]
 
@@ -22,21 +22,28 @@ MANY = 1_000_000
 
 
 class Spending:
-    """What one comparison has spent, of what it may; `stop` is called when that is crossed."""
+    """What one comparison has spent, of what it may; `stop` is called when that is crossed.
+
+    `asked` has for each model the tokens of its question, and what those ask who may answer it.
+    """
 
     def __init__(
-        self, most: float, prices: Mapping[str, tuple[int, CostOf]], stop: Callable[[], object]
+        self,
+        most: float,
+        asked: Mapping[str, tuple[int, Sequence[Price | None]]],
+        stop: Callable[[], object],
     ) -> None:
         self._most = most
         self._stop = stop
-        self._cost_of = {name: cost_of for name, (_, cost_of) in prices.items()}
         self._question: dict[str, float] = {}
         self._each: dict[str, float] = {}
-        for name, (input_tokens, cost_of) in prices.items():
-            asked = cost_of(_usage(input_tokens, 0)) or 0.0
-            answered = cost_of(_usage(input_tokens, MANY)) or 0.0
-            self._question[name] = asked
-            self._each[name] = (answered - asked) / MANY
+        for name, (input_tokens, prices) in asked.items():
+            # Who steps in for a model may be the dearer one.
+            price = dearest([price for price in prices if price is not None])
+            question = cost_of(_usage(input_tokens, 0), price) or 0.0
+            answered = cost_of(_usage(input_tokens, MANY), price) or 0.0
+            self._question[name] = question
+            self._each[name] = (answered - question) / MANY
         self._spent = dict(self._question)
         self._check()
 
@@ -52,11 +59,7 @@ class Spending:
 
     def ended(self, done: Done) -> None:
         """A model has ended: what the provider said that it cost, or what its tokens do."""
-        spent = 0.0
-        if done.usage is not None:
-            cost = done.cost_usd
-            spent = cost if cost is not None else self._cost_of[done.model](done.usage) or 0.0
-        self._spent[done.model] = spent
+        self._spent[done.model] = done.cost_usd or 0.0
         self._check()
 
     def _check(self) -> None:

@@ -14,8 +14,9 @@ from service.events import Event
 from service.limiter import Limiters
 from service.patience import Patience
 from service.persistence import Persistence
+from service.pricing import Price
 from service.progress import Experience
-from service.providers import CostOf, Provider
+from service.providers import Provider
 from service.pulse import Pulse
 from service.question import Question, parse_question
 
@@ -33,7 +34,7 @@ def comparison(
     limiters: Limiters | None = None,
     persistence: Persistence | None = None,
     experience: Experience | None = None,
-    prices: Mapping[str, CostOf] | None = None,
+    prices: Mapping[str, Price] | None = None,
     fallbacks: Mapping[str, Sequence[Provider]] | None = None,
     **fields: Any,
 ) -> Comparison:

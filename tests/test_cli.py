@@ -122,6 +122,12 @@ def test_models_as_json_are_what_the_service_lists(tmp_path: Path) -> None:
         "provider": "Anthropic",
         "simulated": False,
         "well_behaved": True,
+        "context_length": None,
+        "max_output_tokens": None,
+        "input_modalities": ["text", "image"],
+        "supported_parameters": None,
+        "price": {"input": 3.0, "output": 15.0, "request": 0.0},
+        "source": "built-in",
     }
     assert [model["well_behaved"] for model in models] == sorted(
         (model["well_behaved"] for model in models), reverse=True

@@ -38,7 +38,7 @@ from service.events import (
     Timings,
     Usage,
 )
-from service.providers.catalogue import CatalogueModel
+from service.providers.catalogue import CatalogueModel, ModelPrice, SourceState
 from service.question import QuestionBody, Turn
 from service.replies import (
     Compared,
@@ -50,6 +50,7 @@ from service.replies import (
     Stopping,
 )
 from service.settings import (
+    CatalogueSettings,
     Deadlines,
     Limits,
     ProviderSettings,
@@ -315,10 +316,11 @@ def test_the_contract_names_every_refusal() -> None:
 
 
 def test_the_contract_names_the_fields_of_the_other_endpoints() -> None:
-    text = section(DOCS / "contract.md", "## Other endpoints")
+    page = DOCS / "contract.md"
+    text = section(page, "## Other endpoints") + section(page, "### The list of models")
     for name in names(
-        *(Models, CatalogueModel, ModelStats, ModelStatistics, ShortModelStatistics),
-        RateLimitStatus,
+        *(Models, CatalogueModel, ModelPrice, SourceState),
+        *(ModelStats, ModelStatistics, ShortModelStatistics, RateLimitStatus),
     ):
         assert re.search(rf"\b{name}\b", text), name
 
@@ -331,6 +333,7 @@ def test_the_contract_names_the_fields_of_the_other_endpoints() -> None:
         ("## `[retries]`", Retries),
         ("## `[stream]`", Stream),
         ("## `[server]`", Server),
+        ("## `[catalogue]`", CatalogueSettings),
         ("## `[providers.<name>]`", ProviderSettings),
     ],
 )

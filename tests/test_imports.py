@@ -13,7 +13,7 @@ SERVICE = Path(__file__).parents[1] / "service"
 LAYERS = [
     {"ceiling", "events", "eventstream", "latency", "log_outlet", "redaction", "surface"}
     | {"verdict", "web"},
-    {"errors", "jsonlines", "fanin", "pulse"},
+    {"errors", "jsonlines", "fanin", "pricing", "pulse"},
     {"limiter", "patience", "persistence"},
     {"upstream", "simulator", "settings"},
     {"providers", "log"},

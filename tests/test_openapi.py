@@ -78,6 +78,7 @@ EVENTS: dict[str, Event] = {
         timings=TIMINGS,
         usage=USAGE,
         cost_usd=0.25,
+        cost_estimated=True,
         chunks=3,
         attempts=1,
     ),
@@ -241,6 +242,7 @@ def test_what_is_sent_is_required_except_what_may_be_unset() -> None:
         ("Start", "simulated"),
         ("Fallback", "simulated"),
         ("Done", "answered_by"),
+        ("Done", "cost_estimated"),
     }
     assert '"default"' not in json.dumps({**SCHEMAS, "QuestionBody": None, "Turn": None})
 
@@ -280,9 +282,10 @@ def test_an_event_as_it_is_written_is_what_the_document_says(event: Event) -> No
 @pytest.mark.parametrize("name", EVENTS)
 def test_an_event_without_one_of_its_fields_is_not(name: str) -> None:
     whole = msgspec.to_builtins(EVENTS[name])
-    # An error chunk without `error` is a chunk; two fields are there only when there is need.
-    optional = {"simulated", "answered_by", "error" if name == "error chunk" else ""}
-    for field in whole.keys() - optional:
+    # An error chunk without `error` is a chunk; the others are there only when there is need.
+    sometimes = {"simulated", "answered_by", "cost_estimated"}
+    sometimes |= {"error"} if name == "error chunk" else set()
+    for field in whole.keys() - sometimes:
         part = {key: value for key, value in whole.items() if key != field}
         assert problems_of_item(json.dumps(part)), field
 

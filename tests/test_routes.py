@@ -679,7 +679,7 @@ async def test_the_models_are_listed_and_those_that_misbehave_come_last(default:
     app = create_app(Settings(providers=CONFIGURED, default_provider=default))
     async with open_app(app):  # whose other provider is not there
         listed = (await call(app, "GET", "/models")).json()
-    assert list(listed) == ["models", "models_by_provider"]
+    assert list(listed) == ["models", "models_by_provider", "sources"]
     models = listed["models"]
     assert len({model["id"] for model in models}) == len(models) > 15
     for model in models:

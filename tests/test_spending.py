@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 
 from trio.testing import MockClock
 
 from service.application import create_app
 from service.events import Chunk, Done, ErrorChunk, Event, Usage
 from service.eventstream import encode
-from service.providers import CostOf, Ending, Provider
+from service.pricing import Price
+from service.providers import Ending
 from service.providers.roster import Roster
 from service.settings import Settings
 from service.testing import Script, Stall, open_app
@@ -21,9 +23,9 @@ from tests.grammar import check_stream, legacy_events
 Timed = list[tuple[float, Event]]
 
 
-def price(*, question: float = 0.0, answer: float) -> CostOf:
+def price(*, question: float = 0.0, answer: float) -> Price:
     """So much for a token of the question, and of the answer."""
-    return lambda usage: question * usage.input_tokens + answer * usage.output_tokens
+    return Price(input=Decimal(str(question)), output=Decimal(str(answer)))
 
 
 def ends(events: Timed) -> dict[str, tuple[float, str | None]]:
@@ -136,8 +138,8 @@ async def test_a_cap_that_is_not_reached_changes_nothing(autojump_clock: MockClo
 class Priced(Roster):
     """A roster that knows some prices."""
 
-    def cost_of(self, provider: Provider, model: str) -> CostOf | None:
-        return price(answer=0.25) if model == "dear" else super().cost_of(provider, model)
+    def price(self, provider: str, model: str) -> Price | None:
+        return price(answer=0.25) if model == "dear" else super().price(provider, model)
 
 
 def app_with_prices(*scripts: Script) -> object:

@@ -186,7 +186,7 @@ async def test_a_clock_that_has_run_out_is_not_stopped_any_more(autojump_clock: 
     watch = Watch(Patience(connect=2), Vigil())
     with watch:
         await trio.sleep(2)
-        watch.cut()
+        watch.run_out()
         watch.stop("cancelled")
     assert watch.verdict() == ("connect_timeout", 2)
 

@@ -82,7 +82,7 @@ async def _ask(
             # By way of the request's own bytes, so that its rules and their words are the same.
             body = msgspec.json.encode(asked)
             question = parse_question(body, max_models=settings.limits.max_models)
-            entrants = entrants_of(question, roster.find)
+            entrants = entrants_of(question, roster.find, roster.price)
         except (Refusal, UnknownModelError) as exc:
             return complain(str(exc))
         comparison = Comparison(

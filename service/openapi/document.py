@@ -42,7 +42,7 @@ from service.openapi.schemas import (
     schemas_read,
     schemas_sent,
 )
-from service.providers.catalogue import CatalogueModel
+from service.providers.catalogue import CatalogueModel, ModelPrice, SourceState
 from service.question import QuestionBody, Turn
 from service.replies import (
     Compared,
@@ -65,7 +65,7 @@ SENT = (
     *(Start, Queued, Fallback, Chunk, ErrorChunk, Reasoning, Progress, Done, Complete),
     *(Timings, Usage, Metadata),
     *(Compared, Models, CatalogueModel, ModelStats, ModelStatistics, ShortModelStatistics),
-    *(Stopping, RateLimitStatus, Health, Ready, Greeting, Refused),
+    *(ModelPrice, SourceState, Stopping, RateLimitStatus, Health, Ready, Greeting, Refused),
 )
 
 ABOUT = """\

@@ -15,7 +15,6 @@ from service.events import Usage
 from service.providers.rates import Rate
 
 __all__ = [
-    "CostOf",
     "Ending",
     "Image",
     "Message",
@@ -23,17 +22,8 @@ __all__ = [
     "Provider",
     "Sink",
     "Step",
-    "costs_nothing",
     "no_step",
 ]
-
-CostOf: TypeAlias = Callable[[Usage], float | None]
-"""What so many tokens of one model cost, in US dollars; None: that is not known."""
-
-
-def costs_nothing(_: Usage) -> float:
-    """The price of what is made up."""
-    return 0.0
 
 
 @dataclass(frozen=True, slots=True)

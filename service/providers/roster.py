@@ -7,9 +7,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
-from service.providers import CostOf, Provider, costs_nothing
+from service.pricing import Price
+from service.providers import Provider
 from service.providers.call import HTTPProvider
-from service.providers.catalogue import CatalogueModel, built_in
+from service.providers.catalogue import (
+    Catalogue,
+    CatalogueModel,
+    Keeper,
+    Source,
+    SourceState,
+    UnknownModelError,
+    source_of,
+)
 from service.providers.dialect import Dialect
 from service.providers.dialects import dialect_for
 from service.providers.openai import ChatCompletions
@@ -20,28 +29,42 @@ from service.upstream import Client, open_client
 __all__ = ["Roster", "UnknownModelError", "open_roster"]
 
 
-class UnknownModelError(LookupError):
-    """No provider has this model; the message is one sentence for the caller."""
-
-
 class Roster:
-    """The configured providers."""
+    """The configured providers.
+
+    `sources` are those that can be asked for their models, every `refresh` seconds (0: never).
+    """
 
     def __init__(
-        self, providers: Mapping[str, Provider], default: str, clients: Sequence[Client] = ()
+        self,
+        providers: Mapping[str, Provider],
+        default: str,
+        clients: Sequence[Client] = (),
+        *,
+        sources: Sequence[tuple[Source, Client]] = (),
+        refresh: float = 0,
     ) -> None:
         self._providers = providers
         self._default = default
         self._clients = clients
+        self._catalogue = Catalogue(
+            providers,
+            default,
+            simulated=lambda name: providers[name].simulated,
+            sources={source.provider: source for source, _ in sources},
+        )
+        self._keeper = Keeper(self._catalogue, sources, refresh)
 
     def find(self, model_id: str) -> tuple[Provider, str]:
         """Who answers for `model_id`, and the model's name there.
 
         `name:model` goes to the provider of that name. Anything else, colons or not, is a bare
-        id and goes to the default provider. Raises `UnknownModelError`.
+        id and goes to the default provider. Raises `UnknownModelError`, where it is sure that
+        nobody has the model.
         """
         name, colon, model = model_id.partition(":")
         if not (colon and name in self._providers):
+            self._catalogue.refuse_unknown(self._default, model_id, model_id)
             return self._providers[self._default], model_id
         provider = self._providers[name]
         if provider.simulated:
@@ -53,15 +76,35 @@ class Roster:
                 )
         elif not model:
             raise UnknownModelError(f"{model_id!r} names a provider, but no model of it.")
+        else:
+            self._catalogue.refuse_unknown(name, model, model_id)
         return provider, model
 
-    def cost_of(self, provider: Provider, model: str) -> CostOf | None:  # noqa: ARG002
-        """What tokens of this model cost there; None: no price is known, as of any real one."""
-        return costs_nothing if provider.simulated else None
+    def price(self, provider: str, model: str) -> Price | None:
+        """What this provider asks for this model, by the name that it has there; None: not known.
+
+        It answers at once and never raises.
+        """
+        return self._catalogue.price(provider, model)
 
     def catalogue(self) -> list[CatalogueModel]:
-        """The models to choose from; those that misbehave on purpose come last."""
-        return built_in(self._providers, self._default)
+        """The models to choose from; those that misbehave on purpose come last.
+
+        What is known now: it answers at once and asks nobody.
+        """
+        return self._catalogue.models()
+
+    def listed(self) -> list[SourceState]:
+        """How much is known of each provider's own list of models."""
+        return self._catalogue.states()
+
+    async def keep_catalogue(self) -> None:
+        """Fetch the providers' lists again and again, until it is cancelled."""
+        await self._keeper.keep()
+
+    async def fetch_catalogue(self) -> None:
+        """Fetch every provider's list once, all at the same time; `listed` has what failed."""
+        await self._keeper.ask_once()
 
     async def close_what_expires(self) -> None:
         """Close idle connections to providers when their time is over; runs until cancelled."""
@@ -80,6 +123,7 @@ async def open_roster(settings: Settings) -> AsyncIterator[Roster]:
     async with AsyncExitStack() as stack:
         providers: dict[str, Provider] = {}
         clients: list[Client] = []
+        sources: list[tuple[Source, Client]] = []
         for name, chosen in settings.providers.items():
             key = settings.keys.get(name)
             if chosen.dialect == "simulated":
@@ -93,7 +137,15 @@ async def open_roster(settings: Settings) -> AsyncIterator[Roster]:
                 open_client(transport=chosen.transport, proxy=chosen.proxy)
             )
             clients.append(client)
+            if (source := source_of(name, chosen, key)) is not None:
+                sources.append((source, client))
             providers[name] = HTTPProvider(
                 name, dialect, client, secret=key, simulated=chosen.dialect == "simulated"
             )
-        yield Roster(providers, settings.default_provider, clients)
+        yield Roster(
+            providers,
+            settings.default_provider,
+            clients,
+            sources=sources,
+            refresh=settings.catalogue.refresh,
+        )

@@ -159,6 +159,32 @@ class Client:
         """
         return _Post(self._transport, url, headers, body, on_connected, room)
 
+    @asynccontextmanager
+    async def get(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        on_connected: Callable[[], None] = lambda: None,
+    ) -> AsyncIterator[Reply]:
+        """Ask for what is at this address; the same holds as for `post`.
+
+        For what is asked once in a while: it goes by httpx's request and response.
+        """
+        with provider_errors():
+            encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+            request = httpx.Request(
+                "GET",
+                url,
+                headers=httpx.Headers([*OUR_HEADERS, *encoded]),
+                extensions={"on_connected": on_connected},
+            )
+            response = await self._transport.handle_async_request(request)
+            try:
+                yield Reply(response.extensions.get("body"), response)
+            finally:
+                await response.aclose()  # noqa: ASYNC102  # as in `post`
+
 
 class _Post:
     """One request and its reply; a class, as a generator's context takes ten times as long."""

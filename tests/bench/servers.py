@@ -41,6 +41,8 @@ first_token = 60
 write_timeout = 60
 {stream}
 
+{catalogue}
+
 [server]
 connections_per_address = 0
 
@@ -70,6 +72,8 @@ def serving(server: Server, provider_port: int, service_root: Path) -> Iterator[
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
         settings = SETTINGS.format(
             port=provider_port,
+            # A checkout from before there was one does not know the table.
+            catalogue="[catalogue]\nrefresh = 0" if _has_catalogue(service_root) else "",
             # What the first version did: each chunk written by itself, and asked for over httpx.
             stream="flush_ms = 0" if draft else "",
             provider='transport = "httpx"' if draft else "",
@@ -81,3 +85,7 @@ def serving(server: Server, provider_port: int, service_root: Path) -> Iterator[
             "service", *arguments, "--log-level", "warning", folder=service_root
         ) as process:
             yield process
+
+
+def _has_catalogue(root: Path) -> bool:
+    return (root / "service" / "providers" / "catalogue").is_dir()

@@ -58,6 +58,7 @@ class Config:
             # The first failure is what these rows are about; further attempts have their own tests.
             "[retries]\nattempts = 1",
             f"[stream]\nheartbeat = {self.heartbeat}\nwrite_timeout = {self.write_timeout}",
+            "[catalogue]\nrefresh = 0",
             f"[server]\ndrain = {self.drain}\n"
             f"connections_per_address = {self.connections_per_address}\n"
             f"resets_per_connection = {self.resets_per_connection}\n"

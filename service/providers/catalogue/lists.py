@@ -1,0 +1,335 @@
+"""The forms in which providers list their models: pure parsers, bytes to a page.
+
+They are lenient with a model and strict with a list. What a model's entry has in a form that is
+not expected is left out; an entry without a name is passed over, and the page says that it is not
+complete, so that nobody is refused because of it. What is no list at all raises `NotAList`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeAlias
+from urllib.parse import urlencode
+
+from service.pricing import Price
+from service.providers.catalogue.models import ListedModel
+from service.providers.faults import mapping
+from service.providers.loose_json import loads
+
+__all__ = [
+    "NotAList",
+    "Page",
+    "Parse",
+    "parse_anthropic",
+    "parse_compatible",
+    "parse_gemini",
+    "parse_ollama",
+    "parse_openai",
+    "parse_openrouter",
+]
+
+LONGEST_ID = 200
+"""Characters, as in a question; a longer name could not be asked for."""
+LONGEST_NAME = 100
+LONGEST_DESCRIPTION = 300
+"""Characters; a list to choose from holds hundreds of them, and some run to pages."""
+MOST_WORDS = 64
+"""Modalities or parameters of one model; there are some twenty."""
+MOST_TOKENS = 2**53 - 1
+"""A larger figure is nonsense, and JavaScript would not read it exactly."""
+DEAREST = Decimal(1)
+"""Dollars for a token, a thousand times what the dearest model takes; above it is nonsense."""
+
+NOT_CHATTING = (
+    "babbage-",
+    "dall-e-",
+    "davinci-",
+    "gpt-image",
+    "omni-moderation",
+    "sora",
+    "text-embedding",
+    "text-moderation",
+    "tts-",
+    "whisper-",
+)
+"""How OpenAI's models begin that have no chat completions; its list does not tell them apart."""
+NOT_CHATTING_EITHER = ("-realtime", "-transcribe", "-tts", "-instruct")
+"""What such a name may hold further behind."""
+EMBEDDING_FAMILIES = frozenset({"bert", "nomic-bert"})
+"""Ollama's embedding models, where the list has no `capabilities`."""
+
+MAKERS = {
+    "anthropic": "Anthropic",
+    "cohere": "Cohere",
+    "deepseek": "DeepSeek",
+    "google": "Google",
+    "meta-llama": "Meta",
+    "mistralai": "Mistral",
+    "openai": "OpenAI",
+    "qwen": "Qwen",
+    "x-ai": "xAI",
+}
+"""The authors in OpenRouter's ids under the names that the built-in list has for them."""
+
+
+class NotAList(ValueError):
+    """The answer is no list of models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One answer of a provider about its models."""
+
+    models: tuple[ListedModel, ...]
+    ids: frozenset[str]
+    complete: bool
+    """Whether every entry of it could be read."""
+    following: str | None = None
+    """The query by which the next page is asked for; None: this was the last."""
+
+
+Parse: TypeAlias = Callable[[bytes], Page]
+
+
+def parse_openrouter(body: bytes) -> Page:
+    """`{"data": [{id, name, context_length, architecture, pricing, ...}]}`, prices per token."""
+    answer = mapping(loads(body))
+    entries = _entries(answer, "data")
+    # It answers whole as a rule; where it does not, it counts (`total_count`).
+    total = _whole(answer.get("total_count")) or 0
+    more = bool(mapping(answer.get("links")).get("next"))
+    following = urlencode({"offset": len(entries)}) if more and total > len(entries) else None
+    return _page(entries, _openrouter_model, also=("canonical_slug",), following=following)
+
+
+def parse_openai(body: bytes) -> Page:
+    """`{"data": [{id, object, created, owned_by}]}`: names, and no word of what they are."""
+    page = parse_compatible(body)
+    models = tuple(model for model in page.models if _chats(model.id))
+    return Page(models=models, ids=page.ids, complete=page.complete, following=page.following)
+
+
+def parse_compatible(body: bytes) -> Page:
+    """The same from servers of that dialect, with what they add; some send the bare list."""
+    answer = loads(body)
+    if isinstance(answer, list):
+        answer = {"data": answer}
+    answer = mapping(answer)
+    following = None
+    if answer.get("has_more") is True and (last := _text(answer.get("last_id"), LONGEST_ID)):
+        following = urlencode({"after": last})
+    return _page(_entries(answer, "data"), _compatible_model, following=following)
+
+
+def parse_anthropic(body: bytes) -> Page:
+    """`{"data": [{type, id, display_name, created_at}], "has_more", "last_id"}`."""
+    answer = mapping(loads(body))
+    following = None
+    if answer.get("has_more") is True and (last := _text(answer.get("last_id"), LONGEST_ID)):
+        following = urlencode({"after_id": last})
+    return _page(_entries(answer, "data"), _anthropic_model, following=following)
+
+
+def parse_gemini(body: bytes) -> Page:
+    """`{"models": [{name: "models/...", displayName, inputTokenLimit, ...}], "nextPageToken"}`."""
+    answer = mapping(loads(body))
+    token = answer.get("nextPageToken")
+    following = urlencode({"pageToken": token}) if isinstance(token, str) and token else None
+    return _page(_entries(answer, "models"), _gemini_model, following=following)
+
+
+def parse_ollama(body: bytes) -> Page:
+    """`{"models": [{name, model, size, details: {family, parameter_size, ...}}]}`."""
+    return _page(_entries(mapping(loads(body)), "models"), _ollama_model)
+
+
+ReadModel: TypeAlias = Callable[[str, Mapping[str, Any]], ListedModel | None]
+"""An entry and its name to a model; None: it does not chat."""
+
+
+def _page(
+    entries: list[Any],
+    read: ReadModel,
+    *,
+    also: Iterable[str] = (),
+    following: str | None = None,
+) -> Page:
+    models: dict[str, ListedModel] = {}
+    ids: set[str] = set()
+    complete = True
+    for entry in entries:
+        id_ = _id_of(mapping(entry))
+        if id_ is None:
+            complete = False
+            continue
+        ids.add(id_)
+        ids |= {alias for key in also if (alias := _text(entry.get(key), LONGEST_ID))}
+        model = read(id_, entry)
+        if model is not None:
+            models.setdefault(model.id, model)
+    return Page(
+        models=tuple(models.values()),
+        ids=frozenset(ids),
+        complete=complete,
+        following=following,
+    )
+
+
+def _entries(answer: Mapping[str, Any], key: str) -> list[Any]:
+    entries = answer.get(key)
+    if not isinstance(entries, list):
+        raise NotAList
+    return entries
+
+
+def _id_of(entry: Mapping[str, Any]) -> str | None:
+    """The name in any of the places where it stands; Gemini's without the kind before it."""
+    for key in ("id", "name", "model"):
+        value = entry.get(key)
+        if isinstance(value, str):
+            id_ = value.removeprefix("models/")
+            return id_ if id_ and len(id_) <= LONGEST_ID and id_.isprintable() else None
+    return None
+
+
+def _openrouter_model(id_: str, entry: Mapping[str, Any]) -> ListedModel | None:
+    architecture = mapping(entry.get("architecture"))
+    writes = _words(architecture.get("output_modalities"))
+    if writes is not None and "text" not in writes:
+        return None
+    name = _text(entry.get("name"), LONGEST_NAME) or id_
+    maker, colon, short = name.partition(": ")
+    author = id_.partition("/")[0]
+    top = mapping(entry.get("top_provider"))
+    return ListedModel(
+        id=id_,
+        name=short if colon else name,
+        maker=MAKERS.get(author) or (maker if colon else author),
+        description=_text(entry.get("description"), LONGEST_DESCRIPTION),
+        context_length=_whole(entry.get("context_length")) or _whole(top.get("context_length")),
+        max_output_tokens=_whole(top.get("max_completion_tokens")),
+        input_modalities=_words(architecture.get("input_modalities")),
+        supported_parameters=_words(entry.get("supported_parameters")),
+        price=_price(mapping(entry.get("pricing"))),
+    )
+
+
+def _compatible_model(id_: str, entry: Mapping[str, Any]) -> ListedModel:
+    # vLLM says max_model_len, Groq context_window, Mistral max_context_length, llama.cpp n_ctx.
+    lengths = ("context_length", "max_model_len", "context_window", "max_context_length")
+    context = next((length for key in lengths if (length := _whole(entry.get(key)))), None)
+    return ListedModel(
+        id=id_,
+        name=_text(entry.get("name"), LONGEST_NAME) or id_,
+        maker=_maker(entry.get("owned_by"), id_),
+        description=_text(entry.get("description"), LONGEST_DESCRIPTION),
+        context_length=context or _whole(mapping(entry.get("meta")).get("n_ctx")),
+        max_output_tokens=_whole(entry.get("max_completion_tokens")),
+    )
+
+
+def _anthropic_model(id_: str, entry: Mapping[str, Any]) -> ListedModel:
+    can = mapping(entry.get("capabilities"))
+    takes = None
+    if can:
+        told = (("image", "image_input"), ("pdf", "pdf_input"))
+        also = [word for word, key in told if mapping(can.get(key)).get("supported") is True]
+        takes = ("text", *also)
+    return ListedModel(
+        id=id_,
+        name=_text(entry.get("display_name"), LONGEST_NAME) or id_,
+        maker="Anthropic",
+        context_length=_whole(entry.get("max_input_tokens")),
+        max_output_tokens=_whole(entry.get("max_tokens")),
+        input_modalities=takes,
+    )
+
+
+def _gemini_model(id_: str, entry: Mapping[str, Any]) -> ListedModel | None:
+    methods = _words(entry.get("supportedGenerationMethods"))
+    if methods is not None and "generateContent" not in methods:
+        return None
+    return ListedModel(
+        id=id_,
+        name=_text(entry.get("displayName"), LONGEST_NAME) or id_,
+        maker="Google",
+        description=_text(entry.get("description"), LONGEST_DESCRIPTION),
+        context_length=_whole(entry.get("inputTokenLimit")),
+        max_output_tokens=_whole(entry.get("outputTokenLimit")),
+    )
+
+
+def _ollama_model(id_: str, entry: Mapping[str, Any]) -> ListedModel | None:
+    details = mapping(entry.get("details"))
+    family = _text(details.get("family"), LONGEST_NAME)
+    can = _words(entry.get("capabilities"))
+    if family in EMBEDDING_FAMILIES if can is None else "completion" not in can:
+        return None
+    facts = (family, details.get("parameter_size"), details.get("quantization_level"))
+    takes = None if can is None else ("text", *(["image"] if "vision" in can else []))
+    return ListedModel(
+        id=id_,
+        name=id_,
+        maker="Ollama",
+        description=", ".join(text for fact in facts if (text := _text(fact, LONGEST_NAME))),
+        context_length=_whole(details.get("context_length")),
+        input_modalities=takes,
+    )
+
+
+def _chats(id_: str) -> bool:
+    return not id_.startswith(NOT_CHATTING) and not any(w in id_ for w in NOT_CHATTING_EITHER)
+
+
+def _maker(owner: object, id_: str) -> str:
+    """Who made it, as far as these lists say: OpenAI's own are owned by `system` and others."""
+    author, slash, _ = id_.partition("/")
+    if slash and author.lower() in MAKERS:
+        return MAKERS[author.lower()]
+    name = _text(owner, LONGEST_NAME)
+    is_openai = name == "system" or name.startswith("openai")
+    return "OpenAI" if is_openai else name or "Other"
+
+
+def _price(pricing: Mapping[str, Any]) -> Price | None:
+    """Prices as decimal strings, dollars for one of a kind; negative: they vary."""
+    question, answer = _dollars(pricing.get("prompt")), _dollars(pricing.get("completion"))
+    if question is None or answer is None:
+        return None
+    # Zero stands there for "not priced apart", and then it is answered text like any other.
+    reasoning = _dollars(pricing.get("internal_reasoning")) or None
+    request = _dollars(pricing.get("request")) or Decimal(0)
+    return Price(input=question, output=answer, request=request, reasoning=reasoning)
+
+
+def _dollars(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    try:
+        dollars = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return dollars if dollars.is_finite() and 0 <= dollars <= DEAREST else None
+
+
+def _text(value: object, limit: int) -> str:
+    """One printable line; empty when it is none."""
+    if not isinstance(value, str):
+        return ""
+    line = " ".join("".join(c if c.isprintable() else " " for c in value[: 2 * limit]).split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def _whole(value: object) -> int | None:
+    """A number of tokens."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 < value <= MOST_TOKENS else None
+
+
+def _words(value: object) -> tuple[str, ...] | None:
+    if not isinstance(value, list):
+        return None
+    return tuple(word for word in value[:MOST_WORDS] if isinstance(word, str) and word)
