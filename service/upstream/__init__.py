@@ -5,5 +5,6 @@ whatever goes wrong on the way.
 """
 
 from service.upstream.client import Client, Reply, open_client
+from service.upstream.reasons import reason_of
 
-__all__ = ["Client", "Reply", "open_client"]
+__all__ = ["Client", "Reply", "open_client", "reason_of"]

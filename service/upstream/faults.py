@@ -11,7 +11,7 @@ import httpx
 
 from service.errors import ProviderError
 
-__all__ = ["provider_errors", "raise_ours"]
+__all__ = ["causes_of", "provider_errors", "raise_ours"]
 
 NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 """This process, or the system, has as many files open as it may."""
@@ -62,7 +62,7 @@ def _translated(exc: httpx.HTTPError | httpx.InvalidURL) -> ProviderError:
 
 
 def _unreachable(exc: httpx.ConnectError) -> ProviderError:
-    causes = list(_causes_of(exc))
+    causes = list(causes_of(exc))
     if any(getattr(cause, "errno", None) in NO_DESCRIPTORS for cause in causes):
         return ProviderError(
             "overloaded",
@@ -86,11 +86,11 @@ def _ended_early(exc: httpx.RemoteProtocolError) -> bool:
     return "closed connection" in words or "disconnected" in words
 
 
-def _causes_of(exc: BaseException | None) -> Iterator[BaseException]:
+def causes_of(exc: BaseException | None) -> Iterator[BaseException]:
     """An exception and what led to it, the members of groups included."""
     while exc is not None:
         yield exc
         if isinstance(exc, BaseExceptionGroup):
             for member in exc.exceptions:
-                yield from _causes_of(member)
+                yield from causes_of(member)
         exc = exc.__cause__ or exc.__context__

@@ -83,7 +83,15 @@ class Keeper:
     async def _keep_one(self, source: Source, client: Getter) -> None:
         failures = 0
         while True:
-            error = await self._ask(source, client, known_to_fail=failures > 0)
+            error = await self._ask(source, client)
+            if error is not None:
+                # Once loudly; that it goes on is no news.
+                (log.info if failures else log.warning)(
+                    "catalogue not fetched",
+                    provider=source.provider,
+                    code=error.code,
+                    **error.facts(),
+                )
             failures = failures + 1 if error else 0
             await self._wait(source, self._pause(failures, error))
 
@@ -103,9 +111,7 @@ class Keeper:
         seconds *= 1 + JITTER * (2 * self._chance() - 1)
         return max(seconds, (error.retry_after or 0) if error else 0)
 
-    async def _ask(
-        self, source: Source, client: Getter, *, known_to_fail: bool = False
-    ) -> ProviderError | None:
+    async def _ask(self, source: Source, client: Getter) -> ProviderError | None:
         """Ask one provider; what went wrong. Nothing but being cancelled is raised."""
         try:
             listing = await self._fetch(client, source)
@@ -125,11 +131,4 @@ class Keeper:
             )
             return None
         self._catalogue.failed(source.provider, str(failure))
-        # Once loudly; that it goes on is no news.
-        say = log.info if known_to_fail else log.warning
-        say("catalogue not fetched", provider=source.provider, code=failure.code, **_why(failure))
         return failure
-
-
-def _why(error: ProviderError) -> dict[str, object]:
-    return {"error": str(error), "retry_after": error.retry_after}
