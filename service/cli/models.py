@@ -103,7 +103,11 @@ class _Table:
             if wide and (not self._columns or not width or used + more <= width):
                 self._columns.append((cell, is_figure, wide))
                 used += more
-        self._room = width - used - len(GAP) if width else None
+        self._room: int | None = None
+        """Columns for the description; None: as many as it likes."""
+        if width:
+            left = width - used - len(GAP)
+            self._room = left if left >= NARROWEST_DESCRIPTION else 0
 
     def row(self, model: CatalogueModel) -> str:
         cells = [
@@ -116,7 +120,7 @@ class _Table:
         words = printable(model.description)
         if self._room is None or len(words) <= self._room:
             yield words
-        elif self._room >= NARROWEST_DESCRIPTION:
+        elif self._room:
             yield f"{words[: self._room - 1].rstrip()}…"
 
 
@@ -136,4 +140,10 @@ def _price(model: CatalogueModel) -> str:
         return ""
     if not (price.input or price.output or price.request):
         return "free"
-    return f"${price.input:g}/${price.output:g}"
+    return f"{_dollars(price.input)}/{_dollars(price.output)}"
+
+
+def _dollars(amount: float) -> str:
+    """With cents, or with as many digits as there are."""
+    cents = f"{amount:.2f}"
+    return f"${cents if float(cents) == amount else f'{amount:g}'}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 from service.pricing import Price
 from service.providers.catalogue.models import ListedModel
@@ -32,6 +32,7 @@ __all__ = [
 
 LONGEST_ID = 200
 """Characters, as in a question; a longer name could not be asked for."""
+LONGEST_CURSOR = 1000
 LONGEST_NAME = 100
 LONGEST_DESCRIPTION = 300
 """Characters; a list to choose from holds hundreds of them, and some run to pages."""
@@ -85,7 +86,7 @@ class Page:
     models: tuple[ListedModel, ...]
     ids: frozenset[str]
     complete: bool
-    """Whether every entry of it could be read."""
+    """Whether every entry of it could be read, and the next page can be asked for, if any."""
     following: str | None = None
     """The query by which the next page is asked for; None: this was the last."""
 
@@ -96,12 +97,18 @@ Parse: TypeAlias = Callable[[bytes], Page]
 def parse_openrouter(body: bytes) -> Page:
     """`{"data": [{id, name, context_length, architecture, pricing, ...}]}`, prices per token."""
     answer = mapping(loads(body))
-    entries = _entries(answer, "data")
-    # It answers whole as a rule; where it does not, it counts (`total_count`).
-    total = _whole(answer.get("total_count")) or 0
-    more = bool(mapping(answer.get("links")).get("next"))
-    following = urlencode({"offset": len(entries)}) if more and total > len(entries) else None
-    return _page(entries, _openrouter_model, also=("canonical_slug",), following=following)
+    # It answers whole as a rule. Where it does not, it sends the next page's address, of which
+    # the number is taken and nothing else.
+    link = mapping(answer.get("links")).get("next")
+    query = link.partition("?")[2] if isinstance(link, str) else ""
+    offset = parse_qs(query).get("offset", [""])[0]
+    return _page(
+        _entries(answer, "data"),
+        _openrouter_model,
+        also=("canonical_slug",),
+        more=bool(link),
+        cursor=("offset", offset if offset.isdecimal() else ""),
+    )
 
 
 def parse_openai(body: bytes) -> Page:
@@ -117,27 +124,35 @@ def parse_compatible(body: bytes) -> Page:
     if isinstance(answer, list):
         answer = {"data": answer}
     answer = mapping(answer)
-    following = None
-    if answer.get("has_more") is True and (last := _text(answer.get("last_id"), LONGEST_ID)):
-        following = urlencode({"after": last})
-    return _page(_entries(answer, "data"), _compatible_model, following=following)
+    return _page(
+        _entries(answer, "data"),
+        _compatible_model,
+        more=answer.get("has_more") is True,
+        cursor=("after", answer.get("last_id")),
+    )
 
 
 def parse_anthropic(body: bytes) -> Page:
     """`{"data": [{type, id, display_name, created_at}], "has_more", "last_id"}`."""
     answer = mapping(loads(body))
-    following = None
-    if answer.get("has_more") is True and (last := _text(answer.get("last_id"), LONGEST_ID)):
-        following = urlencode({"after_id": last})
-    return _page(_entries(answer, "data"), _anthropic_model, following=following)
+    return _page(
+        _entries(answer, "data"),
+        _anthropic_model,
+        more=answer.get("has_more") is True,
+        cursor=("after_id", answer.get("last_id")),
+    )
 
 
 def parse_gemini(body: bytes) -> Page:
     """`{"models": [{name: "models/...", displayName, inputTokenLimit, ...}], "nextPageToken"}`."""
     answer = mapping(loads(body))
     token = answer.get("nextPageToken")
-    following = urlencode({"pageToken": token}) if isinstance(token, str) and token else None
-    return _page(_entries(answer, "models"), _gemini_model, following=following)
+    return _page(
+        _entries(answer, "models"),
+        _gemini_model,
+        more=bool(token),
+        cursor=("pageToken", token),
+    )
 
 
 def parse_ollama(body: bytes) -> Page:
@@ -154,8 +169,10 @@ def _page(
     read: ReadModel,
     *,
     also: Iterable[str] = (),
-    following: str | None = None,
+    more: bool = False,
+    cursor: tuple[str, object] = ("", None),
 ) -> Page:
+    """The page; `cursor` is the parameter that asks for the next one, if there are `more`."""
     models: dict[str, ListedModel] = {}
     ids: set[str] = set()
     complete = True
@@ -169,11 +186,13 @@ def _page(
         model = read(id_, entry)
         if model is not None:
             models.setdefault(model.id, model)
+    parameter, value = cursor
+    can_follow = more and isinstance(value, str) and 0 < len(value) <= LONGEST_CURSOR
     return Page(
         models=tuple(models.values()),
         ids=frozenset(ids),
-        complete=complete,
-        following=following,
+        complete=complete and can_follow is more,
+        following=urlencode({parameter: value}) if can_follow else None,
     )
 
 
