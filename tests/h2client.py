@@ -52,6 +52,10 @@ class H2Client:
         """Send a request without a body."""
         return await self._request({":method": "GET", ":path": path}, None)
 
+    async def delete(self, path: str) -> H2Stream:
+        """Ask for something to be stopped."""
+        return await self._request({":method": "DELETE", ":path": path}, None)
+
     async def post(self, path: str, question: object) -> H2Stream:
         """Send a request with a JSON body, head and body in frames of their own."""
         head = {":method": "POST", ":path": path, "content-type": "application/json"}

@@ -38,6 +38,7 @@ from tests.clients import Reply, ask, asking, call, connect, http1_request, read
 from tests.conftest import tasks
 from tests.every_step import at_step
 from tests.grammar import check_stream, legacy_events
+from tests.h2client import open_h2
 
 Timed = list[tuple[float, Event]]
 
@@ -393,6 +394,26 @@ async def test_a_stop_says_nothing_about_the_model_and_gives_nothing_back(
         await exchange.read()
         assert (await call(app, "GET", "/model-stats")).json()["model_stats"] == {}
         assert (await call(app, "GET", "/rate-limit-status")).json()["daily_usage"] == 1
+
+
+async def test_a_stop_may_come_over_the_connection_of_the_stream() -> None:
+    app = app_for(Script("a", (0, "x"), (0, Stall())))
+    with trio.fail_after(5):
+        async with open_server(app) as url, open_h2(await connect(url), url) as client:
+            stream = await client.post("/compare-stream", asking("a:1", "a:2"))
+            await client.until(lambda: stream.body.count(b'"type":"chunk"') == 2)
+            path = f"/comparisons/{stream.headers['x-comparison-id']}"
+            one = await client.delete(f"{path}/models/a:2")
+            await client.until(lambda: one.ended and b'"type":"done"' in stream.body)
+            rest = await client.delete(path)
+            await client.finish(rest, stream)
+    assert one.headers[":status"] == rest.headers[":status"] == "202"
+    assert check_stream(bytes(stream.body), ["a:1", "a:2"]) == {"a:1": "x", "a:2": "x"}
+    dones = [event for event in legacy_events(bytes(stream.body)) if event["type"] == "done"]
+    assert [(done["model"], done["code"]) for done in dones] == [
+        ("a:2", "cancelled"),
+        ("a:1", "cancelled"),
+    ]
 
 
 async def test_the_request_to_the_provider_is_closed_within_a_tenth_of_a_second() -> None:
