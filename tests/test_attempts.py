@@ -420,6 +420,17 @@ async def test_the_whole_answers_clock_is_for_all_of_them(autojump_clock: Clock)
     assert (done_at(events), done.code, done.answered_by) == (70, "total_timeout", "c")
 
 
+async def test_when_the_whole_answers_clock_has_run_out_nobody_steps_in(
+    autojump_clock: Clock,
+) -> None:
+    other = Turns("b", WHOLE)
+    patience = Patience(first_token=90, total=70)
+    events = await timeline(Turns("a", [(0, Stall())]), fallbacks={"a": [other]}, patience=patience)
+    done = done_of(events)
+    assert (done_at(events), done.code, done.answered_by) == (70, "total_timeout", UNSET)
+    assert (other.asked_at, steps_in(events)) == ([], [])
+
+
 async def test_when_all_fail_the_last_failure_is_told_and_whose_it_was(
     autojump_clock: Clock,
 ) -> None:

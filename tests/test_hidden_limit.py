@@ -28,6 +28,8 @@ from tests.grammar import check_stream, legacy_events
 from tests.providing import Capped, OneForAll
 
 Clock = trio.testing.MockClock
+PATIENCE = 60
+"""Seconds for what takes two on an idle machine; never spent unless it fails."""
 
 
 class Load:
@@ -237,10 +239,10 @@ async def test_over_sockets_every_answer_is_whole_and_refusals_are_few() -> None
             retries=Retries(backoff=0.05),
             providers={"wire": ProviderSettings(dialect="openai", base_url=counting.base_url)},
         )
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             async with (
                 open_server(create_app(settings)) as url,
-                httpx.AsyncClient(timeout=20) as client,
+                httpx.AsyncClient(timeout=PATIENCE) as client,
             ):
 
                 async def ask() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -63,20 +64,20 @@ def test_each_spelling_means_the_same(headers: dict[str, str], rate: Rate | None
 
 
 @pytest.mark.parametrize(
-    "reset",
+    "told",
     [
-        f"{time.time() + 3600:.0f}",
-        f"{(time.time() + 3600) * 1000:.0f}",
-        (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
-        (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        lambda: f"{time.time() + 3600:.0f}",
+        lambda: f"{(time.time() + 3600) * 1000:.0f}",
+        lambda: (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+        lambda: (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
     ],
     ids=["epoch", "epoch in milliseconds", "RFC 3339", "RFC 3339 with Z"],
 )
-def test_a_date_is_as_far_as_it_is_from_now(reset: str) -> None:
+def test_a_date_is_as_far_as_it_is_from_now(told: Callable[[], str]) -> None:
     rate = rate_of(
         {
             "anthropic-ratelimit-requests-remaining": "5",
-            "anthropic-ratelimit-requests-reset": reset,
+            "anthropic-ratelimit-requests-reset": told(),
         }
     )
     assert rate is not None
