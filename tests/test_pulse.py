@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,7 @@ from trio.testing import MockClock
 
 from service.events import Chunk, Done, Progress
 from service.patience import Patience
+from service.pricing import Price
 from service.providers import Ending, Prompt, Sink, no_step
 from service.pulse import BUSY, QUIET, WINDOW_SECONDS, Pulse
 from service.testing import Script
@@ -338,7 +340,7 @@ async def test_a_step_that_crosses_the_cap_on_the_cost_ends_its_model_and_hands_
             script,
             pulse=pulse,
             max_cost_usd=0.1,
-            prices={"a": lambda usage: 0.01 * usage.output_tokens},
+            prices={"a": Price(input=Decimal(0), output=Decimal("0.01"))},
         )
     [done] = [event for _, event in events if isinstance(event, Done)]
     assert (done.stopped_by, done.chunks) == ("max_cost_usd", 11)
