@@ -119,9 +119,9 @@ async def test_a_question_to_one_model_is_not_starved_by_those_to_nine(
         for n in range(10):
             nursery.start_soon(ask_one, 5.0 + 7 * n)
     # Six others wait, and each has one turn before it: with five places, of which a burst leaves
-    # four for a while, two or three answers' time; and its own. First come, first served would be
-    # a hundred seconds for the first of them.
-    assert max(singles) <= 45
+    # four for a while, two or three answers' time; its own; and a round more where it is the one
+    # that is refused. First come, first served is a hundred seconds for the first of them.
+    assert max(singles) <= 60
     assert load.all_are_whole()
 
 

@@ -86,14 +86,22 @@ async def test_one_that_loses_is_cancelled_at_once(autojump_clock: Clock) -> Non
     slow = Turns("a", [(0, Stall())])
     quick = Turns("b", [(1, "quick"), (50, "end")])
     asked = comparison(slow, fallbacks={"a": [quick]}, hedge_after=3, limiters=OneForAll(limiter))
-    async with asked.open() as inbox:
-        async for event in inbox:
-            if isinstance(event, Fallback):
-                assert limiter.running == 2  # they take a place each
-            if isinstance(event, Chunk):
-                await trio.testing.wait_all_tasks_blocked()
-                assert (trio.current_time(), slow.running, limiter.running) == (4, 0, 1)
-                break
+    places: list[int] = []
+
+    async def look(at: float) -> None:
+        await trio.sleep_until(at)
+        places.append(limiter.running)
+
+    async with trio.open_nursery() as nursery:
+        for at in (trio.current_time() + 2.5, trio.current_time() + 3.5):
+            nursery.start_soon(look, at)
+        async with asked.open() as inbox:
+            async for event in inbox:
+                if isinstance(event, Chunk):
+                    break
+            await trio.testing.wait_all_tasks_blocked()
+            assert (trio.current_time(), slow.running, limiter.running) == (4, 0, 1)
+    assert sorted(places) == [1, 2]  # they take a place each
 
 
 async def test_what_the_one_that_loses_thought_and_took_is_not_handed_on_but_counted(
