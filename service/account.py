@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from service.errors import ProviderError
 from service.events import Done, ErrorChunk, ErrorCode, StoppedBy, Timings, Usage
-from service.pricing import Price, cost_of
+from service.pricing import FREE, Price, cost_of
 from service.providers import Ending, Prompt
 
 __all__ = ["Account", "estimate", "milliseconds", "tokens_of"]
@@ -94,8 +94,8 @@ class Account:
     def loses(self, usage: Usage | None, cost_usd: float | None, price: Price | None) -> None:
         """A request came to nothing, and this is what it took; nothing of it is handed on."""
         if usage is not None or cost_usd is not None:
-            reported = cost_usd is not None
-            cost_usd = cost_usd if reported else cost_of(usage, price)
+            reported = cost_usd is not None or price == FREE
+            cost_usd = cost_of(usage, price) if cost_usd is None else cost_usd
             self._lost.append((usage, cost_usd, reported))
 
     def connected(self) -> None:
@@ -169,7 +169,7 @@ class Account:
         self._stop_waiting()
         duration_ms = self.elapsed_ms()
         usage = usage or self.estimated()
-        reported = cost_usd is not None
+        reported = cost_usd is not None or self.price == FREE  # of nothing nothing is estimated
         if cost_usd is None:
             cost_usd = self._cost(usage)
         usage, cost_usd, reported = self._with_what_was_lost(usage, cost_usd, reported)

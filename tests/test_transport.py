@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -940,14 +941,20 @@ async def test_a_request_may_be_cancelled_at_every_step(way: Way, steps: Sequenc
 
 
 async def test_a_long_request_may_be_cancelled_while_it_is_sent(way: Way) -> None:
+    heard = trio.Event()
+
     async def be_deaf(stream: Stream) -> None:
         await stream.receive_some(1)
+        heard.set()
         await trio.sleep_forever()
 
     async with open_provider(way, be_deaf) as url, StreamTransport(way.trusting) as streams:
         before = connections()
-        with trio.move_on_after(0.05):
-            await ask(streams, url, content=b"x" * 16 * MIB)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(ask, streams, url, content=b"x" * 16 * MIB))
+            await heard.wait()
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel("it is in the middle of sending")
         assert len(connections() - before) == 1  # the provider's end, which is deaf
 
 

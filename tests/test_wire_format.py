@@ -91,7 +91,7 @@ data: {"model":"b:terse","type":"chunk","content":"Error: Rate limited","error":
 data: {"model":"b:terse","type":"done","error":true,"code":"rate_limited","finish_reason":null,\
 "timings":{"queue_ms":0.0,"connect_ms":0.0,"first_byte_ms":0.0,"first_token_ms":null,\
 "duration_ms":4500.0},"usage":{"input_tokens":1,"output_tokens":0,"reasoning_tokens":0,\
-"estimated":true},"cost_usd":null,"chunks":0,"attempts":1,"tokens_per_second":null,\
+"estimated":true},"cost_usd":0.0,"chunks":0,"attempts":1,"tokens_per_second":null,\
 "stopped_by":null}
 
 data: {"type":"complete","metadata":{"input_length":4,"models_requested":2,"models_successful":1,\
