@@ -97,7 +97,7 @@ data: {"model":"b:terse","type":"done","error":true,"code":"rate_limited","finis
 data: {"type":"complete","metadata":{"input_length":4,"models_requested":2,"models_successful":1,\
 "models_failed":1,"timestamp":"<time>","processing_time_ms":4500,"conversation_message_count":0,\
 "is_extended_interaction":false,"comparison_id":"<id>","usage":{"input_tokens":4,"output_tokens":2\
-,"reasoning_tokens":1,"estimated":true},"cost_usd":null,"slowest_model_ms":4500.0,\
+,"reasoning_tokens":1,"estimated":true},"cost_usd":0.25,"slowest_model_ms":4500.0,\
 "sum_of_models_ms":6750.0,"speedup":1.5}}
 
 """.replace("\\u2028", "\u2028")
