@@ -21,7 +21,6 @@ import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -31,13 +30,12 @@ from msgspec.structs import asdict
 from structlog.contextvars import bind_contextvars
 
 from service.account import Account, milliseconds, tokens_of
+from service.answering import Answering, End, cut_short
 from service.attempts import Attempts
 from service.entrants import Entrant, entrants_of
-from service.errors import ProviderError
 from service.events import (
     Complete,
     Done,
-    ErrorChunk,
     ErrorCode,
     Start,
     StoppedBy,
@@ -50,10 +48,8 @@ from service.outlet import Outlet
 from service.patience import Patience, Vigil, Watch
 from service.persistence import Persistence
 from service.progress import Experience, Gauge
-from service.providers import Ending
 from service.pulse import Pulse
 from service.question import Question
-from service.race import Race
 from service.running import Running, Stop
 from service.spending import Spending
 
@@ -61,21 +57,8 @@ __all__ = ["Comparison", "Entrant", "entrants_of"]
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
-INTERNAL_ERROR = ProviderError(
-    "internal_error", "The service failed on this model; its log has the reason. Try again."
-)
 CUT = frozenset({"length", "max_tokens", "MAX_TOKENS"})
 """Finish reasons of answers that would have been longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How one model's answer ended."""
-
-    done: Done
-    words: ErrorChunk | None = None
-    """What clients that know only chunks are shown of a failure."""
-    error: ProviderError | None = None
 
 
 class Comparison:
@@ -187,9 +170,12 @@ class Comparison:
                 stopped = self._running.asked(entrant.name, watch)
                 if stopped is not None:
                     with watch:  # nobody is asked
-                        end = _cut_short(account, stopped)
+                        end = cut_short(account, stopped)
                 else:
-                    end = await self._ask(entrant, account, watch, outbox)
+                    answering = self._answering(entrant, account, watch, outbox)
+                    end = await answering.end() or cut_short(
+                        account, self._running.stop_of(entrant.name)
+                    )
             except BaseException:
                 if not outbox.is_free:
                     account.take_back()
@@ -201,27 +187,20 @@ class Comparison:
             words = () if end.words is None else (end.words,)
             await outbox.send(*words, end.done)
 
-    async def _ask(self, entrant: Entrant, account: Account, watch: Watch, outbox: Outbox) -> End:
-        """One model's answer under its clocks, and how it ended."""
-        outlet = Outlet(
-            account, watch, outbox, self._pulse, self._log, self._gauge(entrant, account)
+    def _answering(
+        self, entrant: Entrant, account: Account, watch: Watch, outbox: Outbox
+    ) -> Answering:
+        attempts = Attempts(
+            entrant.candidates,
+            party=self,
+            limiters=self._limiters,
+            persistence=self._persistence,
+            account=account,
+            watch=watch,
         )
-        try:
-            with watch:
-                ending = await self._answer(entrant, account, watch, outlet, outbox)
-                return End(account.finished(ending))
-        except ProviderError as error:
-            done = account.failed(error.code, usage=error.usage, cost_usd=error.cost_usd)
-            return End(done, account.error_chunk(error), error)
-        except Exception:
-            # A bug in one provider must not take the others' answers with it. A group that holds
-            # Cancelled is no Exception and passes: it is being cancelled already.
-            self._log.exception("provider code failed", model=entrant.name)
-            return End(account.failed("internal_error"), account.error_chunk(INTERNAL_ERROR))
-        code, seconds = watch.verdict()
-        if seconds is not None:
-            return End(account.failed(code), account.timed_out(seconds))
-        return _cut_short(account, self._running.stop_of(entrant.name) or Stop(code))
+        gauge = self._gauge(entrant, account)
+        outlet = Outlet(account, watch, outbox, self._pulse, self._log, gauge)
+        return Answering(attempts, outlet, outbox, self._patience, self.question.hedge_after)
 
     def _heed(self, entrant: Entrant, account: Account, done: Done) -> None:
         """What one model's end means for the others, now and later."""
@@ -257,23 +236,6 @@ class Comparison:
             {e.name: (tokens_of(e.prompt), [c.price for c in e.candidates]) for e in self.entrants},
             lambda: self.stop("cancelled", by="max_cost_usd"),
         )
-
-    async def _answer(
-        self, entrant: Entrant, account: Account, watch: Watch, outlet: Outlet, outbox: Outbox
-    ) -> Ending:
-        """Whatever answer comes first: the model's, or that of whoever steps in for it."""
-        attempts = Attempts(
-            entrant.candidates,
-            party=self,
-            limiters=self._limiters,
-            persistence=self._persistence,
-            account=account,
-            watch=watch,
-        )
-        hedge_after = self.question.hedge_after
-        if hedge_after is None:
-            return await attempts.answer(outlet, outbox)
-        return await Race(attempts, outlet, outbox, self._patience, hedge_after).run()
 
     def _ended(self, outcome: Outcome, entrant: Entrant, end: End) -> None:
         done = end.done
@@ -316,11 +278,6 @@ def _start(entrant: Entrant) -> Start:
         parameters=dict(entrant.provider.parameters(entrant.prompt)),
         simulated=True if entrant.provider.simulated else UNSET,
     )
-
-
-def _cut_short(account: Account, stop: Stop) -> End:
-    account.stopped_by = stop.by
-    return End(account.failed(stop.code), account.error_chunk(stop.error))
 
 
 def _outcome_of(done: Done) -> str:

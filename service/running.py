@@ -53,9 +53,9 @@ class Running:
         """It is known how its answer ended: nothing stops it any more."""
         del self._watches[name]
 
-    def stop_of(self, name: str) -> Stop | None:
-        """Why it was stopped, if it was."""
-        return self._stops.get(name)
+    def stop_of(self, name: str) -> Stop:
+        """Why it was stopped; ask only when it was."""
+        return self._stops[name]
 
     def stop(self, stop: Stop, name: str | None = None) -> list[str]:
         """Stop this one, or all; the names of those that are being stopped now."""

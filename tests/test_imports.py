@@ -22,6 +22,7 @@ LAYERS = [
     {"outlet"},
     {"attempts"},
     {"race"},
+    {"answering"},
     {"comparison"},
     {"admission"},
     {"answer", "shared", "replies"},
