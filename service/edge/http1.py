@@ -154,6 +154,10 @@ class _Inbound(h11.Connection):
     in_chunks = False
     """Whether a response's body is being sent, and each piece of it is a chunk (RFC 9112, 7.1)."""
 
+    def next_event(self) -> Any:
+        """What the client said next; nothing, once it has said that it will say no more."""
+        return h11.NEED_DATA if self.their_state is h11.MUST_CLOSE else super().next_event()
+
     def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
         """The bytes that say it, for `send` and whoever else asks."""
         said = super().send_with_data_passthrough(event)
