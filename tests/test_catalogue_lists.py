@@ -126,10 +126,11 @@ def test_ollama_says_what_was_pulled() -> None:
         (parse_compatible, {"has_more": True, "last_id": "x"}, "after=x"),
         (
             parse_openrouter,
-            {"total_count": 9, "links": {"next": "https://elsewhere.example/?key=1"}},
-            "offset=1",
+            {"links": {"next": "https://elsewhere.example/x?key=1&offset=500"}},
+            "offset=500",
         ),
-        (parse_openrouter, {"total_count": 1, "links": {"next": None}}, None),
+        (parse_openrouter, {"links": {"next": "https://elsewhere.example/x?offset=%26k"}}, None),
+        (parse_openrouter, {"links": {"next": None}}, None),
     ],
 )
 def test_a_further_page_is_a_query_and_never_an_address_of_the_providers(
@@ -138,6 +139,9 @@ def test_a_further_page_is_a_query_and_never_an_address_of_the_providers(
     entries = [{"id": "m", "name": "m"}]
     page = parse(sent({"data": entries, "models": entries, **more}))
     assert page.following == following
+    says_more = any(more.get(key) not in (None, "", False) for key in ("nextPageToken", "has_more"))
+    says_more = says_more or bool(more.get("links", {}).get("next"))
+    assert page.complete == (following is not None or not says_more)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -165,7 +169,9 @@ def test_whatever_stands_in_a_field_the_model_is_listed_or_left_out(form: str) -
     parse, recorded = FORMS[form]
     [key] = {"data", "models"} & set(recorded)
     for number, entry in enumerate(recorded[key]):
-        paths = [(name,) for name in entry if name not in ("id", "name", "model")]
+        paths: list[tuple[str, ...]] = [
+            (name,) for name in entry if name not in ("id", "name", "model")
+        ]
         paths += [
             (name, inner)
             for name, value in entry.items()

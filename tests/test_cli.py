@@ -23,7 +23,7 @@ def test_without_a_command_it_lists_the_commands_and_exits_with_2() -> None:
     result = run()
     assert result.exit_code == 2
     assert not result.stdout
-    for command in ("serve", "ask", "verify", "models", "key"):
+    for command in ("serve", "ask", "verify", "models", "check", "key"):
         assert f"\n  {command} " in result.stderr
 
 
@@ -181,3 +181,22 @@ async def test_the_package_runs_as_a_module() -> None:
         async with running("--version", stderr=subprocess.DEVNULL) as process:
             assert (await rest_of(process.stdout)).startswith("compare-stream, version ")
             assert await process.wait() == 0
+
+
+@pytest.mark.parametrize("width", [30, 41, 60, 80, 100, 160, 400])
+def test_models_fit_the_terminal_and_no_id_is_cut(tmp_path: Path, width: int) -> None:
+    config = tmp_path / "compare.toml"
+    config.write_text(
+        'default_provider = "openrouter"\n'
+        '[providers.openrouter]\ndialect = "openai"\nbase_url = "http://192.0.2.1/v1"\n'
+    )
+    lines = run("models", "--config", str(config), COLUMNS=str(width)).stdout.splitlines()
+    ids = json.loads(run("models", "--json", "--config", str(config)).stdout)["models"]
+    shown = [line for line in lines if line and not line.startswith("These ")]
+    assert [line.split()[0] for line in shown] == [model["id"] for model in ids]
+    longest_id = max(len(model["id"]) for model in ids)
+    assert max(map(len, shown)) <= max(width, longest_id)
+    [mini] = [line for line in shown if line.startswith("openai/gpt-4o-mini ")] or [""]
+    assert ("$0.15/$0.60" in mini) == (width >= 80)
+    assert ("128k" in mini) == (width >= 60)
+    assert ("Small and quick." in mini) == (width >= 100)

@@ -38,6 +38,14 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert (stream.heartbeat, stream.write_timeout, stream.flush_ms) == (10, 10, 50)
 
 
+def test_lists_of_models_are_fetched_unless_it_is_said_or_the_settings_were_not_loaded(
+    tmp_path: Path,
+) -> None:
+    assert load(None, {}).catalogue.refresh == 3600
+    assert loaded(tmp_path, "[catalogue]\nrefresh = 0").catalogue.refresh == 0
+    assert Settings().catalogue.refresh == 0
+
+
 def test_a_provider_appears_for_each_key_in_the_environment() -> None:
     names = ["openrouter", "openai", "anthropic", "gemini"]
     settings = load(None, {f"{name.upper()}_API_KEY": f"k-{name}" for name in names})
@@ -91,6 +99,9 @@ def test_keys_do_not_show_when_settings_are_printed(tmp_path: Path) -> None:
         ("[deadlines]\nidle = 0", "deadlines.idle", "expected float > 0"),
         ("[stream]\nheartbeat = nan", "stream.heartbeat", "expected float >= 0.01"),
         ("[stream]\nflush_ms = -1", "stream.flush_ms", "expected float >= 0"),
+        ("[catalogue]\nrefesh = 1", "catalogue.refesh", "unknown key; expected one of refresh"),
+        ("[catalogue]\nrefresh = -1", "catalogue.refresh", "expected float >= 0"),
+        ("[catalogue]\nrefresh = 0.5", "catalogue.refresh", "expected 0, or a second at least"),
         ("default_provider = 'x'", "default_provider", "expected one of sim"),
         ("default_provider = []", "default_provider", "expected one of sim"),
         ("providers = 1", "providers", "expected a table for each provider"),

@@ -77,7 +77,7 @@ class Keeper:
                 nursery.start_soon(self._ask, source, client)
 
     def _wake(self, provider: str) -> None:
-        if doubt := self._doubts.get(provider):
+        if (doubt := self._doubts.get(provider)) is not None:
             doubt.set()
 
     async def _keep_one(self, source: Source, client: Getter) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlencode
 
-from service.pricing import Price
+from service.providers.catalogue.fields import price, text, whole, words
 from service.providers.catalogue.models import ListedModel
 from service.providers.faults import mapping
 from service.providers.loose_json import loads
@@ -36,12 +35,6 @@ LONGEST_CURSOR = 1000
 LONGEST_NAME = 100
 LONGEST_DESCRIPTION = 300
 """Characters; a list to choose from holds hundreds of them, and some run to pages."""
-MOST_WORDS = 64
-"""Modalities or parameters of one model; there are some twenty."""
-MOST_TOKENS = 2**53 - 1
-"""A larger figure is nonsense, and JavaScript would not read it exactly."""
-DEAREST = Decimal(1)
-"""Dollars for a token, a thousand times what the dearest model takes; above it is nonsense."""
 
 NOT_CHATTING = (
     "babbage-",
@@ -147,12 +140,8 @@ def parse_gemini(body: bytes) -> Page:
     """`{"models": [{name: "models/...", displayName, inputTokenLimit, ...}], "nextPageToken"}`."""
     answer = mapping(loads(body))
     token = answer.get("nextPageToken")
-    return _page(
-        _entries(answer, "models"),
-        _gemini_model,
-        more=bool(token),
-        cursor=("pageToken", token),
-    )
+    cursor = ("pageToken", token)
+    return _page(_entries(answer, "models"), _gemini_model, more=bool(token), cursor=cursor)
 
 
 def parse_ollama(body: bytes) -> Page:
@@ -182,7 +171,7 @@ def _page(
             complete = False
             continue
         ids.add(id_)
-        ids |= {alias for key in also if (alias := _text(entry.get(key), LONGEST_ID))}
+        ids |= {alias for key in also if (alias := text(entry.get(key), LONGEST_ID))}
         model = read(id_, entry)
         if model is not None:
             models.setdefault(model.id, model)
@@ -215,10 +204,10 @@ def _id_of(entry: Mapping[str, Any]) -> str | None:
 
 def _openrouter_model(id_: str, entry: Mapping[str, Any]) -> ListedModel | None:
     architecture = mapping(entry.get("architecture"))
-    writes = _words(architecture.get("output_modalities"))
+    writes = words(architecture.get("output_modalities"))
     if writes is not None and "text" not in writes:
         return None
-    name = _text(entry.get("name"), LONGEST_NAME) or id_
+    name = text(entry.get("name"), LONGEST_NAME) or id_
     maker, colon, short = name.partition(": ")
     author = id_.partition("/")[0]
     top = mapping(entry.get("top_provider"))
@@ -226,26 +215,26 @@ def _openrouter_model(id_: str, entry: Mapping[str, Any]) -> ListedModel | None:
         id=id_,
         name=short if colon else name,
         maker=MAKERS.get(author) or (maker if colon else author),
-        description=_text(entry.get("description"), LONGEST_DESCRIPTION),
-        context_length=_whole(entry.get("context_length")) or _whole(top.get("context_length")),
-        max_output_tokens=_whole(top.get("max_completion_tokens")),
-        input_modalities=_words(architecture.get("input_modalities")),
-        supported_parameters=_words(entry.get("supported_parameters")),
-        price=_price(mapping(entry.get("pricing"))),
+        description=text(entry.get("description"), LONGEST_DESCRIPTION),
+        context_length=whole(entry.get("context_length")) or whole(top.get("context_length")),
+        max_output_tokens=whole(top.get("max_completion_tokens")),
+        input_modalities=words(architecture.get("input_modalities")),
+        supported_parameters=words(entry.get("supported_parameters")),
+        price=price(mapping(entry.get("pricing"))),
     )
 
 
 def _compatible_model(id_: str, entry: Mapping[str, Any]) -> ListedModel:
     # vLLM says max_model_len, Groq context_window, Mistral max_context_length, llama.cpp n_ctx.
     lengths = ("context_length", "max_model_len", "context_window", "max_context_length")
-    context = next((length for key in lengths if (length := _whole(entry.get(key)))), None)
+    context = next((length for key in lengths if (length := whole(entry.get(key)))), None)
     return ListedModel(
         id=id_,
-        name=_text(entry.get("name"), LONGEST_NAME) or id_,
+        name=text(entry.get("name"), LONGEST_NAME) or id_,
         maker=_maker(entry.get("owned_by"), id_),
-        description=_text(entry.get("description"), LONGEST_DESCRIPTION),
-        context_length=context or _whole(mapping(entry.get("meta")).get("n_ctx")),
-        max_output_tokens=_whole(entry.get("max_completion_tokens")),
+        description=text(entry.get("description"), LONGEST_DESCRIPTION),
+        context_length=context or whole(mapping(entry.get("meta")).get("n_ctx")),
+        max_output_tokens=whole(entry.get("max_completion_tokens")),
     )
 
 
@@ -258,32 +247,32 @@ def _anthropic_model(id_: str, entry: Mapping[str, Any]) -> ListedModel:
         takes = ("text", *also)
     return ListedModel(
         id=id_,
-        name=_text(entry.get("display_name"), LONGEST_NAME) or id_,
+        name=text(entry.get("display_name"), LONGEST_NAME) or id_,
         maker="Anthropic",
-        context_length=_whole(entry.get("max_input_tokens")),
-        max_output_tokens=_whole(entry.get("max_tokens")),
+        context_length=whole(entry.get("max_input_tokens")),
+        max_output_tokens=whole(entry.get("max_tokens")),
         input_modalities=takes,
     )
 
 
 def _gemini_model(id_: str, entry: Mapping[str, Any]) -> ListedModel | None:
-    methods = _words(entry.get("supportedGenerationMethods"))
+    methods = words(entry.get("supportedGenerationMethods"))
     if methods is not None and "generateContent" not in methods:
         return None
     return ListedModel(
         id=id_,
-        name=_text(entry.get("displayName"), LONGEST_NAME) or id_,
+        name=text(entry.get("displayName"), LONGEST_NAME) or id_,
         maker="Google",
-        description=_text(entry.get("description"), LONGEST_DESCRIPTION),
-        context_length=_whole(entry.get("inputTokenLimit")),
-        max_output_tokens=_whole(entry.get("outputTokenLimit")),
+        description=text(entry.get("description"), LONGEST_DESCRIPTION),
+        context_length=whole(entry.get("inputTokenLimit")),
+        max_output_tokens=whole(entry.get("outputTokenLimit")),
     )
 
 
 def _ollama_model(id_: str, entry: Mapping[str, Any]) -> ListedModel | None:
     details = mapping(entry.get("details"))
-    family = _text(details.get("family"), LONGEST_NAME)
-    can = _words(entry.get("capabilities"))
+    family = text(details.get("family"), LONGEST_NAME)
+    can = words(entry.get("capabilities"))
     if family in EMBEDDING_FAMILIES if can is None else "completion" not in can:
         return None
     facts = (family, details.get("parameter_size"), details.get("quantization_level"))
@@ -292,8 +281,8 @@ def _ollama_model(id_: str, entry: Mapping[str, Any]) -> ListedModel | None:
         id=id_,
         name=id_,
         maker="Ollama",
-        description=", ".join(text for fact in facts if (text := _text(fact, LONGEST_NAME))),
-        context_length=_whole(details.get("context_length")),
+        description=", ".join(filter(None, (text(fact, LONGEST_NAME) for fact in facts))),
+        context_length=whole(details.get("context_length")),
         input_modalities=takes,
     )
 
@@ -307,48 +296,6 @@ def _maker(owner: object, id_: str) -> str:
     author, slash, _ = id_.partition("/")
     if slash and author.lower() in MAKERS:
         return MAKERS[author.lower()]
-    name = _text(owner, LONGEST_NAME)
+    name = text(owner, LONGEST_NAME)
     is_openai = name == "system" or name.startswith("openai")
     return "OpenAI" if is_openai else name or "Other"
-
-
-def _price(pricing: Mapping[str, Any]) -> Price | None:
-    """Prices as decimal strings, dollars for one of a kind; negative: they vary."""
-    question, answer = _dollars(pricing.get("prompt")), _dollars(pricing.get("completion"))
-    if question is None or answer is None:
-        return None
-    # Zero stands there for "not priced apart", and then it is answered text like any other.
-    reasoning = _dollars(pricing.get("internal_reasoning")) or None
-    request = _dollars(pricing.get("request")) or Decimal(0)
-    return Price(input=question, output=answer, request=request, reasoning=reasoning)
-
-
-def _dollars(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    try:
-        dollars = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return dollars if dollars.is_finite() and 0 <= dollars <= DEAREST else None
-
-
-def _text(value: object, limit: int) -> str:
-    """One printable line; empty when it is none."""
-    if not isinstance(value, str):
-        return ""
-    line = " ".join("".join(c if c.isprintable() else " " for c in value[: 2 * limit]).split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
-
-
-def _whole(value: object) -> int | None:
-    """A number of tokens."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 < value <= MOST_TOKENS else None
-
-
-def _words(value: object) -> tuple[str, ...] | None:
-    if not isinstance(value, list):
-        return None
-    return tuple(word for word in value[:MOST_WORDS] if isinstance(word, str) and word)
