@@ -172,6 +172,7 @@ class Account:
         reported = cost_usd is not None or self.price == FREE  # of nothing nothing is estimated
         if cost_usd is None:
             cost_usd = self._cost(usage)
+        rate = self._rate(usage, duration_ms)
         usage, cost_usd, reported = self._with_what_was_lost(usage, cost_usd, reported)
         return Done(
             model=self.name,
@@ -190,7 +191,7 @@ class Account:
             cost_estimated=UNSET if reported or cost_usd is None else True,
             chunks=self.chunks,
             attempts=self.attempts,
-            tokens_per_second=self._rate(usage, duration_ms),
+            tokens_per_second=rate,
             stopped_by=self.stopped_by,
             answered_by=self.answered_by or UNSET,
         )

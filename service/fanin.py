@@ -29,7 +29,7 @@ from typing import Literal, TypeAlias
 
 import trio
 
-from service.events import Chunks, Event, Part, as_written
+from service.events import Chunks, Event, Part, Reasoning, as_written
 
 __all__ = ["Batch", "Inbox", "Outbox", "Priority", "open_fan_in"]
 
@@ -263,7 +263,8 @@ class RankedInbox(Inbox):
 
     What waits is taken out of the channel and looked at, but its place is not free before the
     reader has it: so no more is held than in turns, and who goes last is last for as long as
-    somebody before it has something to say.
+    somebody before it has something to say. Nor does anybody wait for a turn to read, which would
+    come when the last has been heard.
     """
 
     def __init__(
@@ -273,9 +274,15 @@ class RankedInbox(Inbox):
         priority: Priority,
     ) -> None:
         super().__init__(channel, held)
+        held.keeps_up = False
         self._by_number = priority == "asked"
         self._ranks: dict[Outbox, int] = {}
+        self._spoken = 0
+        """Models that have begun to write."""
         self._waiting: list[tuple[int, Outbox, Batch]] = []
+
+    def note(self, *, keeps_up: bool) -> None:
+        """It makes no difference here."""
 
     async def batch(self) -> Batch:
         """The next batch; see `Inbox.batch`."""
@@ -299,11 +306,19 @@ class RankedInbox(Inbox):
         return batch
 
     def _rank(self, outbox: Outbox, batch: Batch) -> None:
-        """Whoever speaks for all of them is not one of them: its words come first, or alone."""
+        """Whoever speaks for all of them is not one of them: its words come first, or alone.
+
+        So does what is said of a model that has not spoken itself, such as its place in a line.
+        """
         rank = self._ranks.get(outbox)
         if rank is None:
-            rank = outbox.number if self._by_number or not outbox.number else len(self._ranks) + 1
-            self._ranks[outbox] = rank
+            if self._by_number or not outbox.number:
+                rank = self._ranks[outbox] = outbox.number
+            elif any(isinstance(part, (Chunks, Reasoning)) for part in batch):
+                self._spoken += 1
+                rank = self._ranks[outbox] = self._spoken
+            else:
+                rank = 0
         self._waiting.append((rank, outbox, batch))
 
 

@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from service.events import Chunk, Chunks, Complete, Done, Event, Start
+from service.events import Chunk, Chunks, Complete, Done, Event, Queued, Start
 from service.eventstream import encode
-from service.fanin import Inbox, Outbox, Priority, open_fan_in
+from service.fanin import READ_BYTES, Inbox, Outbox, Priority, open_fan_in
 from service.testing import Script
 from tests.asking import comparison
 from tests.grammar import check_stream
@@ -154,3 +154,36 @@ async def test_a_wait_for_a_batch_that_is_cancelled_loses_none(
             await inbox.batch()
         got = [inbox.batch_nowait() for _ in range(2)]
     assert sorted(part.model for (part,) in got if isinstance(part, Chunks)) == ["a", "b"]
+
+
+async def test_to_wait_in_a_line_is_not_to_be_the_fastest() -> None:
+    (a, b), inbox = ends(2, "fastest")
+    a.put(Queued(model="a", ahead=1))
+    assert inbox.batch_nowait() == (Queued(model="a", ahead=1),)
+    b.put(said("b", "first"))
+    inbox.batch_nowait()
+    a.put(said("a", "later"))
+    b.put(said("b", "second"))
+    assert inbox.batch_nowait() == (said("b", "second"),)
+
+
+async def test_what_is_said_of_one_that_has_not_spoken_is_not_kept_behind_those_that_have() -> None:
+    (a, b), inbox = ends(2, "fastest")
+    b.put(said("b", "first"))
+    inbox.batch_nowait()
+    b.put(said("b", "second"))
+    a.put(Queued(model="a", ahead=1))
+    assert inbox.batch_nowait() == (Queued(model="a", ahead=1),)
+
+
+@pytest.mark.parametrize("priority", ["asked", "fastest"])
+async def test_one_that_goes_first_is_not_made_to_wait_until_the_last_is_heard(
+    priority: Priority,
+) -> None:
+    (a, b), inbox = ends(2, priority)
+    inbox.note(keeps_up=True)
+    a.put(said("a", "x" * READ_BYTES))
+    b.put(said("b", "x" * READ_BYTES))
+    inbox.batch_nowait()
+    with trio.fail_after(0):
+        await a.turn()

@@ -9,9 +9,11 @@ from trio.testing import MockClock
 
 from service.errors import ProviderError
 from service.events import Done, Usage
+from service.persistence import Persistence
 from service.providers import Ending
 from service.testing import Script, Stall, Thought
 from tests.asking import timeline
+from tests.providing import Turns
 
 
 def reported(output_tokens: int, reasoning_tokens: int = 0) -> Ending:
@@ -66,3 +68,16 @@ async def test_a_stopped_answer_has_its_rate_too(autojump_clock: MockClock) -> N
     events = await timeline(slow, Script("quick", (5, "x")), mode="first_k", k=1)
     rates = {e.model: e.tokens_per_second for _, e in events if isinstance(e, Done)}
     assert rates == {"slow": 0.5, "quick": None}
+
+
+async def test_the_rate_is_that_of_the_request_that_was_answered(autojump_clock: MockClock) -> None:
+    lost = Usage(input_tokens=1, output_tokens=500, reasoning_tokens=0, estimated=False)
+    failure = ProviderError("provider_error", "No.", retryable=True, usage=lost)
+    answer = ((1, "four"), (1, "four"), (1, reported(4)))
+    asked_twice = Turns("a", [(1, failure)], answer)
+    events = await timeline(asked_twice, persistence=Persistence(attempts=2))
+    [done] = [event for _, event in events if isinstance(event, Done)]
+    assert done.attempts == 2
+    assert done.usage is not None
+    assert done.usage.output_tokens == 504
+    assert done.tokens_per_second == 2.0
