@@ -68,10 +68,7 @@ class Answer(ResponseBody):
         inbox = self._inbox
         inbox.note(keeps_up=trio.current_time() - self._written_since < SLOW_WRITE_SECONDS)
         try:
-            try:
-                batch = inbox.batch_nowait()
-            except trio.WouldBlock:
-                batch = await inbox.batch()
+            batch = await inbox.batch()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
         written = self._with_what_is_ready(batch)
@@ -81,7 +78,7 @@ class Answer(ResponseBody):
     def _with_what_is_ready(self, batch: Batch) -> bytes:
         """This batch, and those that wait already, as one write."""
         written = self._written(batch)
-        if len(written) >= FULL_WRITE:
+        if len(written) >= FULL_WRITE or not self._inbox.in_turns:
             return written
         parts = [written]
         size = len(written)

@@ -195,6 +195,9 @@ class Outbox:
 class Inbox:
     """The reader's end: batch by batch, or event by event as the wire has them."""
 
+    in_turns = True
+    """Whether several batches may go into one write: nobody has anything to say before others."""
+
     def __init__(
         self, channel: trio.MemoryReceiveChannel[tuple[Outbox, Batch]], held: _Held
     ) -> None:
@@ -206,7 +209,10 @@ class Inbox:
 
     async def batch(self) -> Batch:
         """The next batch. Raises `trio.EndOfChannel` behind the last; cancelled, it loses none."""
-        outbox, batch = await self._receive()
+        try:
+            return self.batch_nowait()
+        except trio.WouldBlock:
+            outbox, batch = await self._receive()
         outbox._free()
         return batch
 
@@ -267,6 +273,8 @@ class RankedInbox(Inbox):
     come when the last has been heard.
     """
 
+    in_turns = False
+
     def __init__(
         self,
         channel: trio.MemoryReceiveChannel[tuple[Outbox, Batch]],
@@ -286,7 +294,12 @@ class RankedInbox(Inbox):
 
     async def batch(self) -> Batch:
         """The next batch; see `Inbox.batch`."""
-        if not self._waiting:
+        # Two turns of the scheduler: whoever goes first, and has just been heard, can go on.
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        try:
+            return self.batch_nowait()
+        except trio.WouldBlock:
             self._rank(*await self._receive())
         return self.batch_nowait()
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from service.answer import Answer
 from service.events import Chunk, Chunks, Complete, Done, Event, Queued, Start
 from service.eventstream import encode
 from service.fanin import READ_BYTES, Inbox, Outbox, Priority, open_fan_in
+from service.providers import Ending, Prompt, Sink
 from service.testing import Script
 from tests.asking import comparison
 from tests.grammar import check_stream
@@ -187,3 +190,29 @@ async def test_one_that_goes_first_is_not_made_to_wait_until_the_last_is_heard(
     inbox.batch_nowait()
     with trio.fail_after(0):
         await a.turn()
+
+
+class Flood(Script):
+    """A model that always has more to say, until it has said enough."""
+
+    async def stream(self, prompt: Prompt, sink: Sink) -> Ending:
+        sink.connected()
+        for _ in range(400):
+            await sink.text("x" * 1000)
+        return Ending(finish_reason="stop")
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.04, 1.0])
+async def test_at_the_wire_a_model_is_last_for_as_long_as_others_have_something_to_say(
+    autojump_clock: MockClock, seconds: float
+) -> None:
+    models = [Flood("a"), Flood("b"), Flood("c")]
+    ends = []
+    async with Answer(comparison(*models, priority="asked")) as body:
+        async for piece in body:
+            ends += re.findall(rb'"model":"(.)","type":"done"', piece)
+            begun = set(re.findall(rb'"model":"(.)","type":"chunk"', piece))
+            if b"c" in begun:
+                assert b"a" in ends
+            await trio.sleep(seconds)
+    assert ends == [b"a", b"b", b"c"]
