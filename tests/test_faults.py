@@ -159,6 +159,7 @@ def test_U12_openrouters_error_type_says_what_it_is_whatever_the_status(
         pytest.param(
             401, {"type": "invalid_request_error"}, "unauthorized", id="the status knows more, 401"
         ),
+        pytest.param(503, {"type": "api_error"}, "overloaded", id="the status knows more, 503"),
         pytest.param(
             400,
             {"message": "acme/x is not a valid model ID", "code": 400},

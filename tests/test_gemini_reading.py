@@ -501,3 +501,9 @@ def test_turns_alternate_and_pictures_go_with_them() -> None:
             ],
         },
     ]
+
+
+def test_V41_a_redirect_is_no_error_of_the_models_whatever_its_body_says() -> None:
+    body = b'{"error": {"code": 503, "status": "UNAVAILABLE", "message": "Elsewhere."}}'
+    error = GenerateContent("http://a/v1beta").refusal(301, {"location": "http://b/"}, body)
+    assert (error.code, error.retryable) == ("protocol_error", False)

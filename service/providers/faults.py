@@ -72,6 +72,10 @@ BY_TYPE: dict[str, ErrorCode] = {
     "unmapped": "provider_error",
     "unprocessable": "bad_request",
 }
+SAYS_LITTLE = frozenset(
+    {"api_error", "invalid_request_error", "server", "server_error", "unmapped"}
+)
+"""OpenAI's word for every 4xx, and everybody's for every 5xx: the status knows more."""
 RETRYABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 529})
 RETRYABLE_TYPES = frozenset({"api_error", "server", "server_error", "timeout", "timeout_error"})
 """Where there is no status: in the middle of a stream."""
@@ -195,8 +199,8 @@ def _code_of(
         return "content_filtered"
     for name in types:
         if name in BY_TYPE:
-            if name == "invalid_request_error" and status in BY_STATUS:
-                break  # OpenAI's word for every 4xx: the status knows more
+            if name in SAYS_LITTLE and status in BY_STATUS:
+                break
             return BY_TYPE[name]
     return BY_STATUS.get(status, "provider_error") if status is not None else "provider_error"
 

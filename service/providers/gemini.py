@@ -113,7 +113,7 @@ class GenerateContent:
         if isinstance(answer, list):
             answer = answer[0] if answer else None
         error = mapping(answer).get("error")
-        if not error:
+        if not error or 300 <= status < 400:
             return refusal(status, headers, body)
         waiting = retry_after_seconds(headers.get("retry-after"))
         return _fault(error, status=status, retry_after=waiting)
