@@ -74,7 +74,7 @@ def asked_for(request: tuple[h11.Request, bytes]) -> tuple[str, str, dict[str, s
             ("x-goog-api-key", KEY),
             1,
         ),
-        ("ollama", OLLAMA, "/api/tags", ("authorization", f"Bearer {KEY}"), 3),
+        ("ollama", OLLAMA, "/v1/api/tags", ("authorization", f"Bearer {KEY}"), 3),
     ],
 )
 async def test_each_provider_is_asked_at_its_place_with_its_key(

@@ -149,7 +149,7 @@ def source_of(name: str, chosen: ProviderSettings, key: str | None) -> Source | 
         return None
     base_url = (chosen.base_url or ADDRESSES.get(kind.name, "")).rstrip("/")
     if kind.name == "ollama":
-        base_url = base_url.removesuffix("/api").removesuffix("/v1")
+        base_url = base_url.removesuffix("/api")
     return Source(
         provider=name,
         kind=kind,
