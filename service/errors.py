@@ -24,6 +24,7 @@ class ProviderError(Exception):
         retry_after: float | None = None,
         usage: Usage | None = None,
         cost_usd: float | None = None,
+        finish_reason: str | None = None,
         of_model: bool = False,
     ) -> None:
         super().__init__(message)
@@ -36,6 +37,8 @@ class ProviderError(Exception):
         self.usage = usage
         """What the provider had reported by then."""
         self.cost_usd = cost_usd
+        self.finish_reason = finish_reason
+        """The provider's own word for why it stopped, where it gave one."""
         self.of_model = of_model
         """It says nothing about the provider's other models: somebody behind it is full."""
 

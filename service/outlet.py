@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from service.account import Account
-from service.events import Chunks, Progress, Reasoning
+from service.events import Chunks, Progress, Reasoning, Usage
 from service.fanin import Outbox
 from service.limiter import Ticket
 from service.patience import Watch
@@ -67,6 +67,9 @@ class Outlet:
     def alive(self) -> None:
         """Something came that is no token."""
         self._watch.alive()
+
+    def reported(self, usage: Usage | None, cost_usd: float | None) -> None:
+        """What the provider had told when it was cut short."""
 
     def refused(self) -> None:
         """The provider has said no."""

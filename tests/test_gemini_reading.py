@@ -282,7 +282,7 @@ def test_V28_a_block_is_told_in_the_providers_words_where_it_has_some() -> None:
     assert bare.words == "The provider blocked the question: OTHER."
     told = read([stream_of(part("a"), ended("SAFETY", finishMessage="Not that." * 100))])
     assert told.words.startswith("Not that.")
-    assert len(told.words) <= 300
+    assert len(told.words) <= 1000
     assert read([stream_of(ended("OTHER"))]).words == "The provider ended the answer with OTHER."
 
 

@@ -403,7 +403,7 @@ def test_V06_truncation_may_be_tried_again_and_says_so_in_words() -> None:
 def test_V13_a_refusal_is_told_in_the_models_words_however_long_it_is() -> None:
     assert read([chunk(refusal="I must ") + chunk(refusal="not.") + STOP]).words == "I must not."
     endless = chunk(refusal="no " * 1000) * 50 + STOP
-    assert len(read([endless]).words) <= 300
+    assert len(read([endless]).words) <= 1000
 
 
 def test_S26_V47_a_line_within_the_limit_is_one_piece_of_text() -> None:

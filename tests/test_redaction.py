@@ -164,7 +164,7 @@ def test_no_text_makes_the_search_for_keys_slow(unit: str) -> None:
 QUOTED = f"Incorrect API key provided: {KEY}. \x1b[2J\nSee https://me:{KEY}@x.example/?key={KEY}"
 IN_JSON = json.dumps({"error": {"message": QUOTED, "code": 401}}).encode()
 EVENT = b"data: %b\n\n" % IN_JSON
-REFUSAL = b'data: {"choices":[{"delta":{"refusal":"%b"}}]}\n\n' % KEY.encode()
+REFUSAL = b'data: {"choices":[{"delta":{"refusal":"%b"}}]}\n\n'
 
 QUOTING: dict[str, tuple[Step, ...]] = {
     "V36 in JSON": (response(IN_JSON, status="401 No", media_type="application/json"),),
@@ -178,7 +178,10 @@ QUOTING: dict[str, tuple[Step, ...]] = {
     "V18 in an event of the type error": (
         HEAD + chunked(b"event: error\ndata: " + QUOTED.replace("\n", " ").encode() + b"\n\n"),
     ),
-    "V13 in a refusal": (HEAD + chunked(REFUSAL, STOP, DONE),),
+    "V13 in a refusal": (HEAD + chunked(REFUSAL % KEY.encode(), STOP, DONE),),
+    "V13 where a refusal is too long": (
+        HEAD + chunked(REFUSAL % (b"x" * 285 + KEY.encode()), STOP, DONE),
+    ),
 }
 # What is no HTTP at all: the cause of our error is h11's, which quotes it. It is in no log.
 MANGLED: dict[str, tuple[Step, ...]] = {
@@ -219,7 +222,7 @@ async def test_the_key_is_in_no_event_and_in_no_line_of_the_log(
     assert words.content.isprintable()
     assert "model ended" in [line["event"] for line in log_lines]
     for shown in (words.content, repr(done), repr(log_lines)):
-        assert KEY not in shown
+        assert KEY[:12] not in shown
         assert "\x1b" not in shown
 
 

@@ -101,6 +101,9 @@ class Sink(Protocol):
     def alive(self) -> None:
         """Something arrived that is no token, such as a comment."""
 
+    def reported(self, usage: Usage | None, cost_usd: float | None) -> None:
+        """What the provider had told of an answer's size and price when it was cut short."""
+
     @property
     def room(self) -> Callable[[], int]:
         """Asked before each read: how many bytes may be taken from the provider in it."""

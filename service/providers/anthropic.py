@@ -144,14 +144,14 @@ class MessagesReading(ObjectReading):
                 for block in content if isinstance(content, list) else ():
                     yield from _pieces(block)
                 self._conclude(value, mapping(value.get("usage")))
-                self.marked_done = self._finish_reason is not None
+                self.marked_done = self.finish_reason is not None
             case "error" if not value.get("error"):
                 raise self._fault(value)
             case "" if not value.get("error"):
                 self._count_malformed()
 
     def _conclude(self, told: Mapping[str, Any], usage: Mapping[str, Any]) -> None:
-        self._finish_reason = text_in(told, "stop_reason") or self._finish_reason
+        self.finish_reason = text_in(told, "stop_reason") or self.finish_reason
         self._explanation = text_in(told.get("stop_details"), "explanation")
         self._note_input(usage)
         if not is_figure(usage.get("output_tokens")):
@@ -171,7 +171,7 @@ class MessagesReading(ObjectReading):
             self._input_tokens = sum(self._figures.values())
 
     def _judge(self) -> None:
-        if self._finish_reason == "refusal":
+        if self.finish_reason == "refusal":
             raise ProviderError(
                 "content_filtered", self._explanation or "The provider's filter stopped the answer."
             )

@@ -84,10 +84,7 @@ class HTTPProvider:
         except ProviderError as error:
             # Not from `error` itself: a traceback would show its words as they came.
             raise self._presentable(error) from error.__cause__
-        if ending.finish_reason is None:
-            return ending
-        reason = presentable(ending.finish_reason, secret=self._secret, limit=LONGEST_REASON)
-        return replace(ending, finish_reason=reason)
+        return replace(ending, finish_reason=self._reason(ending.finish_reason))
 
     async def _read(self, reply: Reply, sink: Sink) -> Ending:
         if reply.status == 204:
@@ -104,6 +101,10 @@ class HTTPProvider:
             return reading.ending()
         except ProviderError as error:
             error.usage, error.cost_usd = reading.usage, reading.cost_usd
+            error.finish_reason = reading.finish_reason
+            raise
+        except BaseException:  # cancelled: nobody else knows what has been reported
+            sink.reported(reading.usage, reading.cost_usd)
             raise
 
     async def _read_into(self, reading: Reading, reply: Reply, sink: Sink) -> None:
@@ -180,8 +181,12 @@ class HTTPProvider:
             retry_after=error.retry_after,
             usage=error.usage,
             cost_usd=error.cost_usd,
+            finish_reason=self._reason(error.finish_reason),
             of_model=error.of_model,
         )
+
+    def _reason(self, reason: str | None) -> str | None:
+        return reason and presentable(reason, secret=self._secret, limit=LONGEST_REASON)
 
 
 class _Glance:

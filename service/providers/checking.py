@@ -143,10 +143,19 @@ class _Check:
                 todo = "a fault of its own; check again later"
             case _:
                 todo = "it refuses the request; does base_url lead to the API?"
-        return f"{self._place}: {todo} (status {status}{_said(answer)})"
+        return f"{self._place}: {todo} (status {status}{self._said(answer)})"
 
     def _unreachable(self, error: ProviderError) -> str:
         return f"{self._place}: {reason_of(error) or str(error).rstrip('.')} ({error.code})"
+
+    def _said(self, answer: Answer) -> str:
+        """The provider's own words for its refusal, if it found any."""
+        error = mapping(loads(answer.body)).get("error")
+        words = error if isinstance(error, str) else mapping(error).get("message")
+        if not (isinstance(words, str) and words):
+            return ""
+        # Before it is cut: half a key looks like none.
+        return f": {presentable(words, secret=self._source.secret, limit=120)}"
 
     @property
     def _place(self) -> str:
@@ -162,10 +171,3 @@ def _credit(told: Mapping[str, object]) -> str:
     if left <= 0:
         raise _Wrong("its key has used up its limit; raise the limit at OpenRouter")
     return f", {left:.2f} USD left of its limit"
-
-
-def _said(answer: Answer) -> str:
-    """The provider's own words for its refusal, if it found any."""
-    error = mapping(loads(answer.body)).get("error")
-    words = error if isinstance(error, str) else mapping(error).get("message")
-    return f": {presentable(words, limit=120)}" if isinstance(words, str) and words else ""

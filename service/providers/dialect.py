@@ -49,6 +49,10 @@ class Reading(Protocol):
         """Nothing of the answer is missing any more, marker or not."""
 
     @property
+    def finish_reason(self) -> str | None:
+        """Why it has ended, in the provider's own word; None: it has not said."""
+
+    @property
     def usage(self) -> Usage | None:
         """What has been reported of its tokens so far."""
 

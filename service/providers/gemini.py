@@ -62,8 +62,9 @@ BY_STATUS: dict[str, int] = {
     "DEADLINE_EXCEEDED": 504,
 }
 """The names of `google.rpc.Code`, as the statuses that they come with over HTTP."""
-LONGEST_EXPLANATION = 300
-"""Characters; it is kept for one sentence."""
+LONGEST_EXPLANATION = 1000
+"""Characters that are kept for one sentence, of which 300 are shown: a key that they are cut off in
+is not among these."""
 
 
 class GenerateContent:
@@ -153,7 +154,7 @@ class ContentReading(ObjectReading):
                 yield Delta(reasoning=text) if is_thought else Delta(texts=(text,))
         reason = text_in(candidate, "finishReason")
         if reason and reason != "FINISH_REASON_UNSPECIFIED":
-            self._finish_reason = reason
+            self.finish_reason = reason
             self._explanation = text_in(candidate, "finishMessage")[:LONGEST_EXPLANATION]
         elif "content" not in candidate:
             self._count_malformed()
@@ -175,10 +176,10 @@ class ContentReading(ObjectReading):
         )
 
     def _is_whole(self) -> bool:
-        return self._finish_reason is not None and not self._is_torn
+        return self.finish_reason is not None and not self._is_torn
 
     def _judge(self) -> None:
-        reason = self._finish_reason
+        reason = self.finish_reason
         if reason in WHOLE:
             return
         if reason in FILTERED:

@@ -50,7 +50,7 @@ class ObjectReading(ABC):
         self.marked_done = False
         self.cost_usd: float | None = None
         self._frames = frames
-        self._finish_reason: str | None = None
+        self.finish_reason: str | None = None
         self._usage: Usage | None = None
         self._input_tokens: int | None = None
         self._characters = 0
@@ -124,9 +124,9 @@ class ObjectReading(ABC):
         if not self._is_whole():
             raise not_whole(heard=self._heard or self._characters + self._reasoning_characters > 0)
         self._judge()
-        if self._finish_reason is None and not self._characters:
+        if self.finish_reason is None and not self._characters:
             raise ProviderError("empty_response", "The provider ended without any text.")
-        return Ending(finish_reason=self._finish_reason, usage=self.usage, cost_usd=self.cost_usd)
+        return Ending(finish_reason=self.finish_reason, usage=self.usage, cost_usd=self.cost_usd)
 
     def _event(self, event: ServerSentEvent) -> Iterator[Delta]:
         self._heard = True

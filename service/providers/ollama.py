@@ -114,7 +114,7 @@ class LinesReading(ObjectReading):
         if text or thinking:
             yield Delta(texts=(text,) if text else (), reasoning=thinking)
         if value.get("done") is True:
-            self._finish_reason = text_in(value, "done_reason") or None
+            self.finish_reason = text_in(value, "done_reason") or None
             self._account(value)
             self.marked_done = True
         elif not (isinstance(message, dict) or value.get("error")):
@@ -130,7 +130,7 @@ class LinesReading(ObjectReading):
             )
 
     def _judge(self) -> None:
-        if self._finish_reason in WITHOUT_AN_ANSWER and not self._characters:
+        if self.finish_reason in WITHOUT_AN_ANSWER and not self._characters:
             raise ProviderError("empty_response", "The provider loaded the model and said nothing.")
 
 

@@ -34,8 +34,9 @@ __all__ = ["ChatCompletions", "ChatReading", "Flavour"]
 
 LAST_WORDS = 3
 """Events at the end of an answer: its reason, its usage, the marker."""
-LONGEST_REFUSAL = 300
-"""Characters; a refusal is kept for one sentence, however long it goes on."""
+LONGEST_REFUSAL = 1000
+"""Characters that are kept for one sentence, of which 300 are shown: a key that they are cut off in
+is not among these."""
 
 Flavour: TypeAlias = Literal["openrouter", "openai", "compatible"]
 """Where a server departs from the common denominator:
@@ -108,7 +109,7 @@ class ChatReading:
         self.marked_done = False
         self._decoder = Decoder()
         self._plain = PlainChunks()
-        self._finish_reason: str | None = None
+        self.finish_reason: str | None = None
         self.usage: Usage | None = None
         self.cost_usd: float | None = None
         self._wrote = False
@@ -119,7 +120,7 @@ class ChatReading:
     @property
     def finished(self) -> bool:
         """Whether the answer's text is whole."""
-        return self.marked_done or self._finish_reason is not None
+        return self.marked_done or self.finish_reason is not None
 
     def plain(self, data: bytes) -> tuple[str, ...] | None:
         """The pieces of text in these bytes, if they hold nothing else."""
@@ -177,15 +178,15 @@ class ChatReading:
         """How the answer ended; an answer that is not whole raises `ProviderError`."""
         if not self.finished:
             raise not_whole(heard=self._heard or self._wrote)
-        if self._finish_reason == "content_filter" or (self._refusal and not self._wrote):
+        if self.finish_reason == "content_filter" or (self._refusal and not self._wrote):
             raise ProviderError(
                 "content_filtered", self._refusal or "The provider's content filter stopped it."
             )
-        if self._finish_reason == "error":
+        if self.finish_reason == "error":
             raise ProviderError("provider_error", "The provider failed in the middle of it.")
-        if self._finish_reason is None and not self._wrote:
+        if self.finish_reason is None and not self._wrote:
             raise ProviderError("empty_response", "The provider ended without any text.")
-        return Ending(finish_reason=self._finish_reason, usage=self.usage, cost_usd=self.cost_usd)
+        return Ending(finish_reason=self.finish_reason, usage=self.usage, cost_usd=self.cost_usd)
 
     def _event(self, event: ServerSentEvent) -> Iterator[Delta]:
         self._heard = True
@@ -229,7 +230,7 @@ class ChatReading:
             yield Delta(texts=(text,) if text else (), reasoning=reasoning)
         finish_reason = choice.get("finish_reason")
         if isinstance(finish_reason, str) and finish_reason:
-            self._finish_reason = finish_reason
+            self.finish_reason = finish_reason
         elif "delta" not in choice and "message" not in choice:
             self._count_malformed()
         if choice.get("error"):
