@@ -21,7 +21,7 @@ waits for that; reads are small, and all models come forward alike.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from types import TracebackType
@@ -29,7 +29,7 @@ from typing import Literal, TypeAlias
 
 import trio
 
-from service.events import Chunks, Event, Part, Reasoning, as_written
+from service.events import Chunks, Event, Part, Queued, Reasoning, as_written
 
 __all__ = ["Batch", "Inbox", "Outbox", "Priority", "open_fan_in"]
 
@@ -43,7 +43,7 @@ EVENT_BYTES = 64
 
 Priority: TypeAlias = Literal["fair", "fastest", "asked"]
 """Whose batch is taken first when several wait."""
-Batch: TypeAlias = tuple[Part, ...]
+Batch: TypeAlias = Sequence[Part]
 """What one model says at once; it goes together."""
 
 
@@ -118,6 +118,8 @@ class Outbox:
         """In the order in which the ends were given away; the original is 0."""
         held.ends += 1
         self._size = 0
+        self._open: list[Part] | None = None
+        """What was told ahead and has not been taken: the next goes along with it."""
         self._taken: trio.Event | None = None
         self.is_free = True
         """Whether what was put last has been taken."""
@@ -127,19 +129,45 @@ class Outbox:
         return Outbox(self._channel.clone(), self._held)
 
     def put(self, *parts: Part) -> None:
-        """Put a batch into the free place; never waits. The reader learns of it at once."""
+        """Put a batch into the free place, or to what was told ahead; never waits.
+
+        The reader learns of it at once.
+        """
         self._put(parts, sum(map(_size_of, parts)))
 
     def put_text(self, chunks: Chunks, characters: int) -> None:
         """The same for pieces of text, with so many characters in them."""
         self._put((chunks,), characters + EVENT_BYTES * len(chunks.contents))
 
+    def tell_ahead(self, part: Part) -> None:
+        """Put something that what comes next need not wait for, but joins while it is there.
+
+        Of several places in line only the last is told.
+        """
+        if self.is_free:
+            told = [part]
+            self._put(told, _size_of(part))
+            self._open = told
+        elif self._open and isinstance(part, Queued) and isinstance(self._open[-1], Queued):
+            self._open[-1] = part
+        else:
+            self._join((part,), _size_of(part))
+
     def _put(self, parts: Batch, size: int) -> None:
         if not self.is_free:
-            raise RuntimeError("the last batch has not been taken")
+            self._join(parts, size)
+            self._open = None
+            return
         self._channel.send_nowait((self, parts))
         self.is_free = False
         self._size = size
+        self._held.size += size
+
+    def _join(self, parts: Batch, size: int) -> None:
+        if self._open is None:
+            raise RuntimeError("the last batch has not been taken")
+        self._open += parts
+        self._size += size
         self._held.size += size
 
     async def taken(self) -> None:
@@ -175,6 +203,7 @@ class Outbox:
 
     def _free(self) -> None:
         self.is_free = True
+        self._open = None
         self._held.take_out(self._size)
         if self._taken is not None:
             self._taken.set()
