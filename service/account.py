@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import fsum
+
 import trio
 from msgspec import UNSET
 
 from service.errors import ProviderError
 from service.events import Done, ErrorChunk, ErrorCode, StoppedBy, Timings, Usage
-from service.pricing import FREE, Price, cost_of
+from service.pricing import Price
 from service.providers import Ending, Prompt
+from service.request import Request, added, milliseconds, tokens
 
-__all__ = ["Account", "estimate", "milliseconds", "tokens_of"]
+__all__ = ["Account"]
 
-CHARACTERS_PER_TOKEN = 4
-"""The usual estimate for English; used only where a provider does not report."""
 SHORTEST_WRITING = 0.01
 """Seconds from the first token to the end by which a rate begins to be the model's: what is there
 sooner came in one read, and measures our own."""
@@ -30,87 +32,90 @@ FIXED_TEXTS: dict[ErrorCode, str] = {
 class Account:
     """One model's figures; made when its task begins.
 
-    `price` is what the provider asks, for when it does not report what it charged.
+    `on_spent` hears when more has been spent on it than was handed on: a request was made or
+    lost, or something was heard that is held back.
     """
 
-    def __init__(self, name: str, prompt: Prompt, price: Price | None = None) -> None:
+    def __init__(self, name: str, prompt: Prompt) -> None:
         self.name = name
-        self.price = price
         self.chunks = 0
-        self.attempts = 0
         self.answered_by: str | None = None
         self.stopped_by: StoppedBy | None = None
+        self.on_spent: Callable[[], object] = lambda: None
         self._prompt = prompt
-        self._refused = False
         self._characters = 0
         self._reasoning_characters = 0
         self._last = (0, 0, 0)
         """Chunks and characters of text, and characters of thinking, handed on last."""
+        self._begun = (0, 0, 0)
+        """The same of what went along with the first of it."""
         self._started_at = trio.current_time()
         self._queued_ms = 0.0
         self._queued_since: float | None = None
-        self._lost: list[tuple[Usage | None, float | None, bool]] = []
-        """Usage and cost of requests that came to nothing, and whether it was reported."""
-        self._connect_ms: float | None = None
-        self._first_byte_ms: float | None = None
+        self._requests: list[Request] = []
+        self._told: Request | None = None
+        """The request that the times are those of, and that what is handed on is of."""
         self._first_token_ms: float | None = None
 
     @property
     def tokens(self) -> int:
-        """Estimated tokens that the model has written so far, reasoning included."""
-        return _tokens(self._characters) + _tokens(self._reasoning_characters)
+        """Estimated tokens that the model has handed on so far, reasoning included."""
+        return tokens(self._characters) + tokens(self._reasoning_characters)
+
+    @property
+    def held_tokens(self) -> int:
+        """Estimated tokens that were heard and are held back."""
+        return sum(request.held_tokens for request in self._requests if request.costs_yet)
+
+    @property
+    def lost_usd(self) -> float:
+        """What the requests cost that came to nothing, as far as is known."""
+        return fsum(request.cost_usd or 0.0 for request in self._requests)
+
+    @property
+    def at_work(self) -> int:
+        """Requests that have neither been lost nor refused."""
+        return sum(request.costs_yet for request in self._requests)
+
+    @property
+    def attempts(self) -> int:
+        """Requests that were made."""
+        return len(self._requests)
 
     @property
     def has_spoken(self) -> bool:
         """Whether anything of the answer, or of its thinking, was handed on."""
         return self._last != (0, 0, 0)
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether the provider began to answer the request that was made last."""
-        return self._first_byte_ms is not None
-
     def waits(self) -> None:
         """It is in line for its provider."""
         if self._queued_since is None:
             self._queued_since = trio.current_time()
 
-    def asks(self) -> None:
-        """A request is made; what follows is told of this one."""
+    def asks(self, price: Price | None) -> Request:
+        """A request is made, for which the provider asks so much."""
         self._stop_waiting()
-        self.attempts += 1
-        self._connect_ms = self._first_byte_ms = None
-        self._refused = False
+        request = Request(self._prompt, price, self._started_at)
+        self._requests.append(request)
+        self.on_spent()
+        return request
 
-    def adopts(self, connect_ms: float | None, first_byte_ms: float | None) -> None:
-        """What follows is told of a request that was made some time ago."""
-        self._connect_ms, self._first_byte_ms = connect_ms, first_byte_ms
+    def tells_of(self, request: Request) -> None:
+        """What is told of the model from here on is told of this request."""
+        self._told = request
 
-    def heard_in_vain(self, characters: int, reasoning_characters: int) -> None:
-        """So much came and is not handed on; it was written, and so it is counted."""
-        self._characters += characters
-        self._reasoning_characters += reasoning_characters
+    def loses(self, request: Request | None, error: ProviderError) -> None:
+        """A request came to nothing, if any was made; nothing of it is handed on."""
+        if request is not None:
+            request.settle(error.usage, error.cost_usd)
+            self.on_spent()
 
-    def loses(self, usage: Usage | None, cost_usd: float | None, price: Price | None) -> None:
-        """A request came to nothing, and this is what it took; nothing of it is handed on."""
-        if usage is not None or cost_usd is not None:
-            reported = cost_usd is not None or price == FREE
-            cost_usd = cost_of(usage, price) if cost_usd is None else cost_usd
-            self._lost.append((usage, cost_usd, reported))
-
-    def connected(self) -> None:
-        """The request began to leave."""
-        if self._connect_ms is None:
-            self._connect_ms = self.elapsed_ms()
-
-    def first_byte(self) -> None:
-        """The response's headers are there."""
-        if self._first_byte_ms is None:
-            self._first_byte_ms = self.elapsed_ms()
-
-    def refused(self) -> None:
-        """The provider has said no, and charges nothing for it."""
-        self._refused = True
+    def begins(self, texts: tuple[str, ...], reasoning: str) -> None:
+        """So much is handed on together with what comes next, in front of it."""
+        self._begun = (len(texts), sum(map(len, texts)), len(reasoning))
+        self.chunks += self._begun[0]
+        self._characters += self._begun[1]
+        self._reasoning_characters += self._begun[2]
 
     def text(self, contents: tuple[str, ...]) -> int:
         """Pieces of the answer are there, and are handed on together; their characters."""
@@ -133,6 +138,8 @@ class Account:
         self.chunks -= chunks
         self._characters -= characters
         self._reasoning_characters -= reasoning
+        if self._begun == (self.chunks, self._characters, self._reasoning_characters):
+            self.chunks = self._characters = self._reasoning_characters = 0  # that was the first
 
     def finished(self, ending: Ending) -> Done:
         """The `done` of a whole answer."""
@@ -168,12 +175,13 @@ class Account:
     ) -> Done:
         self._stop_waiting()
         duration_ms = self.elapsed_ms()
-        usage = usage or self.estimated()
-        reported = cost_usd is not None or self.price == FREE  # of nothing nothing is estimated
-        if cost_usd is None:
-            cost_usd = self._cost(usage)
-        rate = self._rate(usage, duration_ms)
-        usage, cost_usd, reported = self._with_what_was_lost(usage, cost_usd, reported)
+        told = self._told
+        if told is not None:
+            told.settle(usage or self._estimated(told), cost_usd)
+        for other in self._requests:  # those that are at work have been told to stop
+            other.settle(None if other.is_refused else other.estimated())
+        rate = None if told is None else self._rate(told.usage, duration_ms)
+        usage, cost_usd, reported = self._all_together()
         return Done(
             model=self.name,
             error=code is not None,
@@ -181,8 +189,8 @@ class Account:
             finish_reason=finish_reason,
             timings=Timings(
                 queue_ms=self._queued_ms,
-                connect_ms=self._connect_ms,
-                first_byte_ms=self._first_byte_ms,
+                connect_ms=told.connect_ms if told else None,
+                first_byte_ms=told.first_byte_ms if told else None,
                 first_token_ms=self._first_token_ms,
                 duration_ms=duration_ms,
             ),
@@ -196,11 +204,6 @@ class Account:
             answered_by=self.answered_by or UNSET,
         )
 
-    def _cost(self, usage: Usage | None) -> float | None:
-        if self._refused and self.price is not None:
-            return 0.0
-        return cost_of(usage, self.price)
-
     def _rate(self, usage: Usage | None, duration_ms: float) -> float | None:
         """Tokens of the answer itself over the seconds in which it was written.
 
@@ -210,28 +213,25 @@ class Account:
         if usage is None or self._first_token_ms is None or self.chunks < 2:
             return None
         seconds = (duration_ms - self._first_token_ms) / 1000
-        thought = usage.reasoning_tokens or _tokens(self._reasoning_characters)
+        thought = usage.reasoning_tokens or tokens(self._reasoning_characters)
         written = usage.output_tokens - thought
         if seconds < SHORTEST_WRITING or written <= 0:
             return None
         return round(written / seconds, 1)
 
-    def estimated(self) -> Usage | None:
-        """What the request that was made last has taken so far; None: it never left."""
-        if self._connect_ms is None:
-            return None
-        return estimate(self._prompt, self._characters, self._reasoning_characters)
+    def _estimated(self, told: Request) -> Usage | None:
+        return told.estimated(self._characters, self._reasoning_characters)
 
-    def _with_what_was_lost(
-        self, usage: Usage | None, cost_usd: float | None, reported: bool
-    ) -> tuple[Usage | None, float | None, bool]:
-        """The sums; a cost that is unknown makes its sum unknown, an estimated one an estimate."""
-        for more, cost, is_reported in self._lost:
-            cost_usd = None if cost is None or cost_usd is None else cost_usd + cost
-            reported = reported and is_reported
-            if more is not None:
-                usage = more if usage is None else added(usage, more)
-        return usage, cost_usd, reported
+    def _all_together(self) -> tuple[Usage | None, float | None, bool]:
+        """What all requests took; a cost that is unknown makes its sum unknown, an estimated one
+        an estimate."""
+        took = [request for request in self._requests if request.took_something]
+        usage: Usage | None = None
+        for more in (request.usage for request in took if request.usage is not None):
+            usage = more if usage is None else added(usage, more)
+        costs = [request.cost_usd for request in took if request.cost_usd is not None]
+        cost_usd = fsum(costs) if took and len(costs) == len(took) else None
+        return usage, cost_usd, all(request.reported for request in took)
 
     def _stop_waiting(self) -> None:
         if self._queued_since is not None:
@@ -242,39 +242,3 @@ class Account:
     def elapsed_ms(self) -> float:
         """Milliseconds since its task began."""
         return milliseconds(trio.current_time() - self._started_at)
-
-
-def estimate(prompt: Prompt, characters: int, reasoning_characters: int) -> Usage:
-    """What an answer of so many characters takes, where the provider does not say."""
-    sent = sum(len(message.content) for message in prompt.messages)
-    reasoning = _tokens(reasoning_characters)
-    return Usage(
-        input_tokens=_tokens(sent),
-        output_tokens=_tokens(characters) + reasoning,
-        reasoning_tokens=reasoning,
-        estimated=True,
-    )
-
-
-def added(one: Usage, other: Usage) -> Usage:
-    """The sum; estimated if any of it is."""
-    return Usage(
-        input_tokens=one.input_tokens + other.input_tokens,
-        output_tokens=one.output_tokens + other.output_tokens,
-        reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
-        estimated=one.estimated or other.estimated,
-    )
-
-
-def milliseconds(seconds: float) -> float:
-    """Seconds as the wire shows them."""
-    return round(seconds * 1000, 1)
-
-
-def tokens_of(prompt: Prompt) -> int:
-    """Estimated tokens of what is sent."""
-    return _tokens(sum(len(message.content) for message in prompt.messages))
-
-
-def _tokens(characters: int) -> int:
-    return -(-characters // CHARACTERS_PER_TOKEN)

@@ -17,7 +17,6 @@ from service.errors import ProviderError
 from service.events import Done, ErrorChunk
 from service.fanin import Outbox
 from service.outlet import Outlet
-from service.patience import Patience
 from service.providers import Ending
 from service.race import Race
 from service.running import Stop
@@ -51,7 +50,6 @@ class Answering:
     attempts: Attempts
     outlet: Outlet
     outbox: Outbox
-    patience: Patience
     hedge_after: float | None
 
     async def end(self) -> End | None:
@@ -77,7 +75,7 @@ class Answering:
         """Whatever answer comes first: the model's, or that of whoever steps in for it."""
         if self.hedge_after is None:
             return await self.attempts.answer(self.outlet, self.outbox)
-        race = Race(self.attempts, self.outlet, self.outbox, self.patience, self.hedge_after)
+        race = Race(self.attempts, self.outlet, self.outbox, self.hedge_after)
         return await race.run()
 
 

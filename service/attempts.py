@@ -32,9 +32,11 @@ from service.limiter import Limiters, Ticket
 from service.outlet import Outlet
 from service.patience import Watch
 from service.persistence import Persistence
+from service.pricing import Price
 from service.providers import Ending, Sink
+from service.request import Request
 
-__all__ = ["Asker", "Attempts", "fallback_event", "tell_place"]
+__all__ = ["Asker", "Attempts", "fallback_event"]
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -47,21 +49,21 @@ class Asker(Protocol):
         """Where what is heard goes."""
 
     @property
-    def has_spoken(self) -> bool:
-        """Whether an answer has been handed on, so that nothing may be asked again."""
+    def request(self) -> Request | None:
+        """The request that was made last; None: none has been."""
 
     @property
-    def has_begun(self) -> bool:
-        """Whether the provider has begun to answer the request that was made last."""
+    def has_spoken(self) -> bool:
+        """Whether an answer has been handed on, so that nothing may be asked again."""
 
     def waits(self) -> None:
         """Nobody is being asked."""
 
-    def in_line(self, ahead: int) -> bool:
-        """It waits for its turn, behind so many; whether whoever wants to know has been told."""
+    def in_line(self, ahead: int) -> None:
+        """It waits for its turn, behind so many."""
 
-    async def asks(self, ticket: Ticket | None) -> None:
-        """A request is about to be made."""
+    async def asks(self, price: Price | None, ticket: Ticket | None) -> None:
+        """A request is about to be made; never returns if it must not be."""
 
 
 class Attempts:
@@ -97,12 +99,11 @@ class Attempts:
             except ProviderError as error:
                 if asker.has_spoken:
                     raise
-                self.gives_up(candidate, error)
+                self.gives_up(asker, candidate, error)
                 follower = self.candidates[position + 1]
                 self.account.answered_by = follower.asked
-                self.account.price = follower.price
                 asker.waits()
-                await outbox.send(fallback_event(self.account.name, follower, error.code))
+                outbox.tell_ahead(fallback_event(self.account.name, follower, error.code))
         return await self.persist(asker, last)
 
     async def _unless_silent(self, asker: _Alone, candidate: Candidate) -> Ending:
@@ -114,7 +115,8 @@ class Attempts:
             finally:
                 self.watch.attempt = None
         error = self.watch.lapsed()
-        error.usage = self.account.estimated()  # it was at work, for all that we know
+        if asker.request is not None:
+            error.usage = asker.request.estimated()  # it was at work, for all that we know
         raise error
 
     async def persist(self, asker: Asker, candidate: Candidate) -> Ending:
@@ -128,21 +130,22 @@ class Attempts:
                 wait = self._wait_after(error, made, asker)
                 if wait is None:
                     raise
-                self.account.loses(error.usage, error.cost_usd, candidate.price)
+                self.account.loses(asker.request, error)
                 log.info("asked again", code=error.code, after=round(wait, 3), **error.facts())
             asker.waits()
             await trio.sleep(wait)
 
-    def gives_up(self, candidate: Candidate, error: ProviderError) -> None:
+    def gives_up(self, asker: Asker, candidate: Candidate, error: ProviderError) -> None:
         """Nobody asks this candidate again, and somebody else steps in."""
-        self.account.loses(error.usage, error.cost_usd, candidate.price)
+        self.account.loses(asker.request, error)
         log.info("given up", asked=candidate.asked, code=error.code, **error.facts())
 
     def _wait_after(self, error: ProviderError, made: int, asker: Asker) -> float | None:
         """Seconds until the next request; None: there is none."""
         if asker.has_spoken:
             return None
-        if error.code == "upstream_disconnected" and asker.has_begun:
+        request = asker.request
+        if error.code == "upstream_disconnected" and request and request.first_byte_ms is not None:
             return None  # it was at work on it, and may bill it
         wait = self._persistence.wait_after(error, made)
         return None if wait is None or wait >= self.watch.left else wait
@@ -150,12 +153,12 @@ class Attempts:
     async def _request(self, asker: Asker, candidate: Candidate) -> Ending:
         limiter = self._limiters.of(candidate.provider.name)
         if limiter is None:
-            await asker.asks(None)
+            await asker.asks(candidate.price, None)
             return await candidate.provider.stream(candidate.prompt, asker.sink)
         with limiter.queue(self._party, candidate.prompt.model) as ticket:
             if not ticket.admitted:
                 await self._stand_in_line(asker, ticket)
-            await asker.asks(ticket)
+            await asker.asks(candidate.price, ticket)
             try:
                 ending = await candidate.provider.stream(candidate.prompt, asker.sink)
             except ProviderError as error:
@@ -167,8 +170,7 @@ class Attempts:
     async def _stand_in_line(self, asker: Asker, ticket: Ticket) -> None:
         asker.waits()
         while not ticket.admitted:
-            if not asker.in_line(ticket.ahead):
-                ticket.forget_the_number()
+            asker.in_line(ticket.ahead)
             await ticket.changed()
 
 
@@ -180,46 +182,25 @@ class _Alone:
         self._watch = watch
         self._outlet = outlet
         self._outbox = outbox
-        self._ahead: int | None = None
-        self._waited = False
+        self.request: Request | None = None
         self.sink: Sink = outlet
 
     @property
     def has_spoken(self) -> bool:
         return self._account.has_spoken
 
-    @property
-    def has_begun(self) -> bool:
-        return self._account.has_begun
-
     def waits(self) -> None:
         self._watch.waits()
-        self._waited = True
-        self._ahead = None
 
-    def in_line(self, ahead: int) -> bool:
+    def in_line(self, ahead: int) -> None:
         self._account.waits()
-        self._ahead = tell_place(self._outbox, self._account.name, ahead, self._ahead)
-        return self._ahead == ahead
+        self._outbox.tell_ahead(Queued(model=self._account.name, ahead=ahead))
 
-    async def asks(self, ticket: Ticket | None) -> None:
-        self._outlet.ticket = ticket
-        self._account.asks()
-        if self._waited:
-            # The place in the channel must be free for the answer's first word.
-            await self._outbox.taken()
-            self._watch.asks()
-
-
-def tell_place(outbox: Outbox, model: str, ahead: int, told: int | None) -> int | None:
-    """Tell a model's place in line if it is another, and what was told last has been taken.
-
-    Returns what has been told by now. A reader that is behind does not miss a number in between.
-    """
-    if ahead == told or not outbox.is_free:
-        return told
-    outbox.put(Queued(model=model, ahead=ahead))
-    return ahead
+    async def asks(self, price: Price | None, ticket: Ticket | None) -> None:
+        self._watch.asks()
+        self.request = self._account.asks(price)
+        self._account.tells_of(self.request)
+        self._outlet.hears(self.request, ticket)
 
 
 def fallback_event(model: str, candidate: Candidate, code: ErrorCode | None) -> Fallback:

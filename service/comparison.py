@@ -29,7 +29,7 @@ from msgspec import UNSET
 from msgspec.structs import asdict
 from structlog.contextvars import bind_contextvars
 
-from service.account import Account, milliseconds, tokens_of
+from service.account import Account
 from service.answering import Answering, End, cut_short
 from service.attempts import Attempts
 from service.entrants import Entrant, entrants_of
@@ -50,6 +50,7 @@ from service.persistence import Persistence
 from service.progress import Experience, Gauge
 from service.pulse import Pulse
 from service.question import Question
+from service.request import milliseconds, tokens_of
 from service.running import Running, Stop
 from service.spending import Spending
 
@@ -165,7 +166,7 @@ class Comparison:
         # For whoever logs below: a child's context is its own.
         bind_contextvars(comparison=self.id, model=entrant.name)
         with outbox:
-            account = Account(entrant.name, entrant.prompt, entrant.price)
+            account = Account(entrant.name, entrant.prompt)
             try:
                 stopped = self._running.asked(entrant.name, watch)
                 if stopped is not None:
@@ -190,6 +191,9 @@ class Comparison:
     def _answering(
         self, entrant: Entrant, account: Account, watch: Watch, outbox: Outbox
     ) -> Answering:
+        on_words = None
+        if self._spending is not None:
+            on_words = account.on_spent = partial(self._spending.look, account)
         attempts = Attempts(
             entrant.candidates,
             party=self,
@@ -198,9 +202,9 @@ class Comparison:
             account=account,
             watch=watch,
         )
-        gauge = self._gauge(entrant, account)
+        gauge = Gauge(account, partial(self._expected, entrant), on_words)
         outlet = Outlet(account, watch, outbox, self._pulse, self._log, gauge)
-        return Answering(attempts, outlet, outbox, self._patience, self.question.hedge_after)
+        return Answering(attempts, outlet, outbox, self.question.hedge_after)
 
     def _heed(self, entrant: Entrant, account: Account, done: Done) -> None:
         """What one model's end means for the others, now and later."""
@@ -213,14 +217,6 @@ class Comparison:
         self._finished += 1
         if self._finished == self.question.first_k:
             self.stop("cancelled", by="first_k")
-
-    def _gauge(self, entrant: Entrant, account: Account) -> Gauge:
-        spending = self._spending
-        return Gauge(
-            account,
-            partial(self._expected, entrant),
-            None if spending is None else partial(spending.wrote, entrant.name),
-        )
 
     def _expected(self, entrant: Entrant) -> int:
         """How many tokens its answer may come to."""

@@ -4,14 +4,10 @@ client.
     Attempts ── limiter.queue(party) ──► Ticket ── admitted ──► the provider's request ──► left
                                            └─ or in line: `ahead`, `changed()`
 
-How many may run at once is learned (`ceiling.py`, `latency.py`). Besides it the provider's own
-words hold: a `Retry-After` and an `x-ratelimit-reset` close the door for everybody until then, and
-`x-ratelimit-remaining` is counted down.
-
-**Fair between comparisons.** The line is not one of requests but of comparisons, each with its own
-requests behind it, and they take turns (deficit round robin, with requests of one size: Shreedhar
-and Varghese 1996). A question to one model so waits for one request of each other comparison at
-most, however many models these have.
+How many may run at once is learned (`ceiling.py`, `latency.py`), and who is next is a matter of
+turns (`line.py`). Besides, the provider's own words hold: a `Retry-After` and an
+`x-ratelimit-reset` close the door for everybody until then, and `x-ratelimit-remaining` is counted
+down.
 
 **No place is lost.** A place is given in a step, by whoever frees one, and counted as taken from
 that moment. A ticket is a context manager: whoever leaves it gives back what it has by then, be
@@ -23,7 +19,6 @@ No tasks here: the door's opening is awaited by those who stand before it.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -33,6 +28,7 @@ import trio
 from service.ceiling import Ceiling
 from service.errors import ProviderError
 from service.latency import Latency
+from service.line import Line
 
 __all__ = ["Limiter", "Limiters", "Ticket"]
 
@@ -89,7 +85,7 @@ class Ticket:
     @property
     def ahead(self) -> int:
         """How many will be admitted before this one, if nobody leaves the line."""
-        return 0 if self.admitted else self._limiter.ahead_of(self, self._party)
+        return 0 if self.admitted else self._limiter._line.ahead_of(self._party, self)
 
     async def changed(self) -> None:
         """Return when this is admitted, or its number may be another; not sooner than it may be
@@ -111,10 +107,6 @@ class Ticket:
             limiter.admit()
         self._listens = False
         self._moves = limiter.moves
-
-    def forget_the_number(self) -> None:
-        """It could not be told; `changed` returns as if it were another, when it may be told."""
-        self._moves = -1
 
     def first_byte(self) -> None:
         """The provider began to answer, and it is no refusal unless `refuses` was called."""
@@ -167,11 +159,9 @@ class Limiter:
         self._name = name
         self._ceiling = Ceiling(ceiling)
         self._latency = Latency()
-        self._line: dict[object, deque[Ticket]] = {}
-        """Whoever waits, by comparison; the one whose turn it is comes first."""
+        self._line = Line[Ticket]()
         self._most_waiting = max(LEAST_LINE, ROUNDS * ceiling)
         self.running = 0
-        self.waiting = 0
         self.moves = 0
         """Goes up whenever the line moves."""
         self._unanswered = 0
@@ -184,6 +174,11 @@ class Limiter:
     def limit(self) -> int:
         """How many may run at once now."""
         return self._ceiling.limit
+
+    @property
+    def waiting(self) -> int:
+        """How many stand in line."""
+        return len(self._line)
 
     @property
     def opens_at(self) -> float:
@@ -207,8 +202,7 @@ class Limiter:
                 "overloaded",
                 "Too many requests wait for this provider already; try again in a moment.",
             )
-        self._line.setdefault(party, deque()).append(ticket)
-        self.waiting += 1
+        self._line.join(party, ticket)
         ticket._moves = self.moves
         return ticket
 
@@ -216,27 +210,10 @@ class Limiter:
         """Give what is free to those whose turn it is."""
         moved = False
         while self._line and self._is_open():
-            party = next(iter(self._line))
-            tickets = self._line.pop(party)
-            self._take(tickets.popleft())
-            if tickets:
-                self._line[party] = tickets  # behind the others
-            self.waiting -= 1
+            self._take(self._line.next())
             moved = True
         if moved:
             self._moved()
-
-    def ahead_of(self, ticket: Ticket, party: object) -> int:
-        """How many are admitted before `ticket`, who waits in the line of `party`."""
-        own = self._line[party].index(ticket)
-        count = own
-        before = True
-        for other, tickets in self._line.items():
-            if other is party:
-                before = False
-            else:
-                count += min(len(tickets), own + before)
-        return count
 
     def _is_open(self) -> bool:
         if self.running >= self._ceiling.limit:
@@ -265,19 +242,14 @@ class Limiter:
             self.running -= 1
             self.admit()
             return
-        tickets = self._line[ticket._party]
-        tickets.remove(ticket)
-        if not tickets:
-            del self._line[ticket._party]
-        self.waiting -= 1
+        self._line.leave(ticket._party, ticket)
         self._moved()
 
     def _moved(self) -> None:
         self.moves += 1
-        for tickets in self._line.values():
-            for ticket in tickets:
-                if ticket._listens and ticket._woken is not None:
-                    ticket._woken.set()
+        for ticket in self._line:
+            if ticket._listens and ticket._woken is not None:
+                ticket._woken.set()
 
     def _began(self, ticket: Ticket) -> None:
         seconds = trio.current_time() - ticket._asked_at

@@ -9,9 +9,9 @@ from typing import Literal
 
 import trio
 
-from service.account import milliseconds
 from service.events import Done, ErrorCode, Metadata, Usage
 from service.question import Question
+from service.request import milliseconds
 
 __all__ = ["Outcome", "summarise"]
 

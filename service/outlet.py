@@ -8,12 +8,13 @@ provider's is taken for it, so that its task need not wake to find that more tex
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import structlog
 import trio
 
 from service.account import Account
-from service.events import Chunks, Progress, Reasoning, Usage
+from service.events import Chunk, Chunks, Progress, Reasoning, Usage
 from service.fanin import Outbox
 from service.limiter import Ticket
 from service.patience import Watch
@@ -21,6 +22,7 @@ from service.progress import Gauge
 from service.providers import Step, no_step
 from service.providers.rates import Rate
 from service.pulse import Pulse
+from service.request import Request
 
 __all__ = ["Outlet"]
 
@@ -50,19 +52,23 @@ class Outlet:
         self._looks_at = -math.inf
         """When the gauge is to be looked at again."""
         self.room = outbox.room
-        self.ticket: Ticket | None = None
-        """The turn of the request that is heard now, where its provider has a limiter."""
+        self._request: Request
+        self._ticket: Ticket | None = None
+
+    def hears(self, request: Request, ticket: Ticket | None) -> None:
+        """What follows is of this request, which has this turn where its provider has a limiter."""
+        self._request, self._ticket = request, ticket
 
     def connected(self) -> None:
         """The request began to leave."""
         self._watch.connected()
-        self._account.connected()
+        self._request.connected()
 
     def first_byte(self) -> None:
         """The response's headers are there."""
-        self._account.first_byte()
-        if self.ticket is not None:
-            self.ticket.first_byte()
+        self._request.first_byte()
+        if self._ticket is not None:
+            self._ticket.first_byte()
 
     def alive(self) -> None:
         """Something came that is no token."""
@@ -74,14 +80,29 @@ class Outlet:
     def refused(self) -> None:
         """The provider has said no."""
         self._watch.pause()
-        self._account.refused()
-        if self.ticket is not None:
-            self.ticket.refuses()
+        self._request.refused()
+        if self._ticket is not None:
+            self._ticket.refuses()
 
     def rate(self, rate: Rate) -> None:
         """The provider has said how many requests more it takes."""
-        if self.ticket is not None:
-            self.ticket.rate(rate.remaining, rate.resets_in)
+        if self._ticket is not None:
+            self._ticket.rate(rate.remaining, rate.resets_in)
+
+    def begin(self, held: Sequence[tuple[bool, str]]) -> None:
+        """Hand on what was held back, together with what comes next, in front of it.
+
+        Each piece with whether it is of the answer itself.
+        """
+        texts = tuple(piece for is_text, piece in held if is_text)
+        self._account.begins(texts, "".join(piece for is_text, piece in held if not is_text))
+        name, tell = self._account.name, self._outbox.tell_ahead
+        for is_text, piece in held:
+            tell(
+                Chunk(model=name, content=piece)
+                if is_text
+                else Reasoning(model=name, content=piece)
+            )
 
     async def text(self, *contents: str, more: bool = False, step: Step = no_step) -> None:
         """Hand on pieces of the answer; see `Sink.text`."""

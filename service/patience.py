@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import trio
 
 from service.errors import ProviderError
 from service.events import ErrorCode
 
-__all__ = ["Clock", "Patience", "Vigil", "Watch"]
+__all__ = ["Clock", "Patience", "Silence", "Vigil", "Watch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +58,15 @@ class Vigil:
 
     def __init__(self, *others: Clock) -> None:
         self._others = others
-        self._watches: set[Watch] = set()
+        self._watched: set[Clock] = set()
         self.looks_at = -math.inf
         """When the clocks are looked at next; -inf: before anything else happens."""
         self._woken = trio.Event()
 
     async def keep(self) -> None:
         """Cut short whoever's time is over; returns when nobody is watched any more."""
-        while self._watches:
-            clocks: list[Clock] = [*self._others, *self._watches]
+        while self._watched:
+            clocks: list[Clock] = [*self._others, *self._watched]
             self.looks_at = min(clock.due for clock in clocks)
             self._woken = trio.Event()
             with trio.move_on_at(self.looks_at):
@@ -77,49 +77,47 @@ class Vigil:
                 if clock.due <= now:
                     clock.run_out()
 
-    def add(self, watch: Watch) -> None:
+    def add(self, clock: Clock) -> None:
         """Watch over one more."""
-        self._watches.add(watch)
+        self._watched.add(clock)
+        self.expect(clock.due)
 
-    def discard(self, watch: Watch) -> None:
-        """Its answer is over."""
-        self._watches.discard(watch)
-        if not self._watches:
+    def discard(self, clock: Clock) -> None:
+        """It is of no account any more."""
+        self._watched.discard(clock)
+        if not self._watched:
             self._woken.set()
 
-    def look(self) -> None:
-        """Something is due before `looks_at`."""
-        self._woken.set()
+    def expect(self, due: float) -> None:
+        """Something is due then, which may be before `looks_at`."""
+        if due < self.looks_at:
+            self._woken.set()
 
 
-class Watch:
-    """The clocks around one model's answer; they start to run when this is made.
+class Silence:
+    """One request's clocks of silence, of which one runs at a time, or none.
 
-    The owner enters it around the provider's call, and asks `verdict` when that was cut short.
-    Everything else is what the call reports.
+    The owner enters it around the request; when one of them has run out it is cut short, and
+    `lapsed` says by which. None runs before `asks`.
     """
 
     def __init__(self, patience: Patience, vigil: Vigil) -> None:
         self._patience = patience
         self._vigil = vigil
         self._phase: Phase = "connect"
-        self._verdict: tuple[ErrorCode, float | None] | None = None
+        self._silent_at = math.inf
         self._scope = trio.CancelScope()
         self._lapse: tuple[ErrorCode, float] | None = None
-        self.attempt: trio.CancelScope | None = None
-        """Cut in place of the whole when a provider is silent and there is somebody else to ask."""
-        now = trio.current_time()
-        self._over_at = now + patience.total
-        self._silent_at = now + patience.connect
-        vigil.add(self)
 
     @property
     def due(self) -> float:
         """When one of the clocks runs out, by Trio's clock."""
-        return math.inf if self._verdict else min(self._over_at, self._silent_at)
+        return self._silent_at
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
+        self._vigil.add(self)
         self._scope.__enter__()
+        return self
 
     def __exit__(
         self,
@@ -129,12 +127,6 @@ class Watch:
     ) -> bool | None:
         self._vigil.discard(self)
         return self._scope.__exit__(exc_type, exc, tb)
-
-    def connected(self) -> None:
-        """The request is on its way: from here the first token's clock runs."""
-        if self._phase == "connect":
-            self._phase = "first_token"
-            self._listen(self._patience.first_token)
 
     def waits(self) -> None:
         """Nobody has been asked yet, or nobody any more: there is no silence to be heard."""
@@ -146,10 +138,11 @@ class Watch:
         self._phase = "connect"
         self._listen(self._patience.connect)
 
-    @property
-    def left(self) -> float:
-        """Seconds until the whole answer's clock runs out."""
-        return self._over_at - trio.current_time()
+    def connected(self) -> None:
+        """The request is on its way: from here the first token's clock runs."""
+        if self._phase == "connect":
+            self._phase = "first_token"
+            self._listen(self._patience.first_token)
 
     def alive(self) -> None:
         """The provider sent something that is no token: enough between tokens, not before."""
@@ -161,11 +154,74 @@ class Watch:
         self._silent_at = math.inf
 
     def resume(self, now: float) -> None:
-        """The client took the token at this time: from here the idle clock runs."""
+        """A token came, or the client took it, at this time: from here the idle clock runs."""
         self._phase = "idle"
         self._silent_at = now + self._patience.idle
         if self._silent_at < self._vigil.looks_at:
-            self._vigil.look()
+            self._vigil.expect(self._silent_at)
+
+    def run_out(self) -> None:
+        """Cut the request short: one of its clocks has run out."""
+        self._lapses(self._scope)
+
+    @property
+    def has_lapsed(self) -> bool:
+        """Whether a request was cut short for its silence."""
+        return self._lapse is not None
+
+    def lapsed(self) -> ProviderError:
+        """What cut it short, as a failure."""
+        code, seconds = self._lapse or self._blame()
+        return ProviderError(code, f"Timeout ({seconds:g}s)")
+
+    def _lapses(self, scope: trio.CancelScope) -> None:
+        self._lapse = self._blame()
+        self._silent_at = math.inf
+        scope.cancel(self._lapse[0])
+
+    def _blame(self) -> tuple[ErrorCode, float]:
+        match self._phase:
+            case "connect":
+                return "connect_timeout", self._patience.connect
+            case "first_token":
+                return "first_token_timeout", self._patience.first_token
+            case "idle":
+                return "idle_timeout", self._patience.idle
+
+    def _listen(self, seconds: float) -> None:
+        self._silent_at = trio.current_time() + seconds
+        self._vigil.expect(self._silent_at)
+
+
+class Watch(Silence):
+    """The clocks around one model's answer; they start to run when this is made.
+
+    The owner enters it around all its requests, and asks `verdict` when that was cut short.
+    Everything else is what the one that is made now reports.
+    """
+
+    def __init__(self, patience: Patience, vigil: Vigil) -> None:
+        super().__init__(patience, vigil)
+        self._verdict: tuple[ErrorCode, float | None] | None = None
+        self.attempt: trio.CancelScope | None = None
+        """Cut in place of the whole when a provider is silent and there is somebody else to ask."""
+        self._over_at = trio.current_time() + patience.total
+        self.asks()  # at once, as a rule: that the vigil knows beforehand saves it a look
+        vigil.add(self)
+
+    @property
+    def due(self) -> float:
+        """When one of the clocks runs out, by Trio's clock."""
+        return math.inf if self._verdict else min(self._over_at, self._silent_at)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the whole answer's clock runs out."""
+        return self._over_at - trio.current_time()
+
+    def beside(self) -> Silence:
+        """Clocks of silence for one request of several at once."""
+        return Silence(self._patience, self._vigil)
 
     def stop(self, code: ErrorCode) -> None:
         """Cut the answer short for a reason that is no clock's, unless one has done so already."""
@@ -177,9 +233,7 @@ class Watch:
         """Cut the answer short: one of its clocks has run out."""
         verdict = self._blame()
         if self.attempt is not None and verdict[0] != "total_timeout":
-            self._lapse = verdict
-            self._silent_at = math.inf
-            self.attempt.cancel(verdict[0])
+            self._lapses(self.attempt)
         else:
             self._verdict = verdict
             self._scope.cancel(verdict[0])
@@ -188,23 +242,7 @@ class Watch:
         """What cut the answer short, and the seconds if it was a clock; ask only when one did."""
         return self._verdict or self._blame()
 
-    def lapsed(self) -> ProviderError:
-        """What cut `attempt` short, as a failure; the watch goes on."""
-        code, seconds = self._lapse or self._blame()
-        return ProviderError(code, f"Timeout ({seconds:g}s)")
-
     def _blame(self) -> tuple[ErrorCode, float]:
         if self._silent_at <= self._over_at:
-            match self._phase:
-                case "connect":
-                    return "connect_timeout", self._patience.connect
-                case "first_token":
-                    return "first_token_timeout", self._patience.first_token
-                case "idle":
-                    return "idle_timeout", self._patience.idle
+            return super()._blame()
         return "total_timeout", self._patience.total
-
-    def _listen(self, seconds: float) -> None:
-        self._silent_at = trio.current_time() + seconds
-        if self._silent_at < self._vigil.looks_at:
-            self._vigil.look()

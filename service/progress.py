@@ -58,34 +58,33 @@ class Experience:
 class Gauge:
     """One model's progress; asked with what it says, and answers when it is time.
 
-    `expected` is asked once, when there is something to tell. `on_tokens` hears of the tokens
-    written so far, every time that something is said; without it, nobody is asked between two
-    events.
+    `expected` is asked once, when there is something to tell. `on_words` is told every time
+    that something is said; without it, nobody is asked between two events.
     """
 
     def __init__(
         self,
         account: Account,
         expected: Callable[[], int],
-        on_tokens: Callable[[int], None] | None = None,
+        on_words: Callable[[], object] | None = None,
     ) -> None:
         self._account = account
         self._expected = expected
-        self._on_tokens = on_tokens
+        self._on_words = on_words
         self._due = -math.inf
         self._whole = 0
 
     def look(self, now: float) -> tuple[float, tuple[Progress, ...]]:
         """What to tell at this moment, if anything; and when to ask again, at the earliest."""
         tokens = self._account.tokens
-        if self._on_tokens is not None:
-            self._on_tokens(tokens)
+        if self._on_words is not None:
+            self._on_words()
         told: tuple[Progress, ...] = ()
         if now >= self._due:
             if self._due > -math.inf:  # not with the first words: they are news enough
                 told = (self._progress(tokens),)
             self._due = now + PROGRESS_SECONDS
-        return (self._due if self._on_tokens is None else -math.inf), told
+        return (self._due if self._on_words is None else -math.inf), told
 
     def _progress(self, tokens: int) -> Progress:
         if not self._whole:

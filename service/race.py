@@ -16,55 +16,39 @@ they next run, which is before anything else of the winner's can be read. What t
 as an estimate unless they said.
 
 The model's own clocks of silence stand still until there is a winner: each request here has its
-own.
+own, kept by the same vigil. What one of the two is in itself: `contender.py`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import trio
 
-from service.account import estimate
-from service.attempts import Attempts, fallback_event, tell_place
+from service.attempts import Attempts
+from service.contender import Contender
 from service.entrants import Candidate
 from service.errors import ProviderError
-from service.events import ErrorCode, Usage
 from service.fanin import Outbox
-from service.limiter import Ticket
 from service.outlet import Outlet
-from service.patience import Patience
-from service.providers import Ending, Sink, Step, no_step
-from service.providers.rates import Rate
+from service.providers import Ending
 
 __all__ = ["Race"]
-
-HELD_CHARACTERS = 64 * 1024
-"""Of thinking, while a race is open; who has thought that much has won, as it can't be held for
-ever."""
 
 
 class Race:
     """One model's candidates, two at a time at most."""
 
     def __init__(
-        self,
-        attempts: Attempts,
-        outlet: Outlet,
-        outbox: Outbox,
-        patience: Patience,
-        hedge_after: float,
+        self, attempts: Attempts, outlet: Outlet, outbox: Outbox, hedge_after: float
     ) -> None:
-        self.attempts = attempts
-        self.account = attempts.account
-        self.outlet = outlet
-        self.outbox = outbox
-        self.patience = patience
-        self.winner: _Contender | None = None
+        self._attempts = attempts
+        self._outlet = outlet
+        self._outbox = outbox
         self._hedge_after = hedge_after
         self._left: Iterator[Candidate] = iter(attempts.candidates)
-        self._contenders: list[_Contender] = []
+        self._contenders: list[Contender] = []
+        self._winner: Contender | None = None
         self._running = 0
         self._nursery: trio.Nursery
         self._hedge_scope = trio.CancelScope()
@@ -74,67 +58,76 @@ class Race:
     async def run(self) -> Ending:
         """The winner's answer; raises `ProviderError`: the winner's, or the last when nobody
         won."""
-        self.attempts.watch.waits()
+        self._attempts.watch.waits()
         try:
             async with trio.open_nursery() as self._nursery:
                 first = self._enter(next(self._left))
                 self._nursery.start_soon(self._hedge, first, name="hedge")
         finally:
-            self._settle()
+            self._told_of().is_told_of()
         if self._ending is not None:
             return self._ending
         if self._error is None:
             raise RuntimeError("a race ended without an end")
         raise self._error
 
-    def won_by(self, winner: _Contender) -> None:
+    def _won_by(self, winner: Contender) -> None:
         """From here on there is one; the others are told to stop."""
-        self.winner = winner
+        self._winner = winner
         self._hedge_scope.cancel("somebody has won")
         for contender in self._contenders:
             if contender is not winner:
                 contender.scope.cancel("somebody else has won")
 
-    def _enter(self, candidate: Candidate) -> _Contender:
-        contender = _Contender(self, candidate, tells_its_place=not self._contenders)
+    def _enter(self, candidate: Candidate) -> Contender:
+        contender = Contender(
+            candidate,
+            own=self._attempts.candidates[0],
+            account=self._attempts.account,
+            outlet=self._outlet,
+            outbox=self._outbox,
+            tells_its_place=not self._contenders,
+            wins=self._won_by,
+        )
         self._contenders.append(contender)
         self._running += 1
         self._nursery.start_soon(self._contend, contender, name=f"candidate {candidate.asked}")
         return contender
 
-    async def _hedge(self, first: _Contender) -> None:
+    async def _hedge(self, first: Contender) -> None:
         with self._hedge_scope:
             await first.has_asked.wait()
             await trio.sleep(self._hedge_after)
-            self._enter(next(self._left, first.candidate))
+            if self._winner is None:  # nor in this very moment
+                self._enter(next(self._left, first.candidate))
 
-    async def _contend(self, contender: _Contender) -> None:
+    async def _contend(self, contender: Contender) -> None:
         with contender.scope:
             try:
                 self._ending = await self._first_whole(contender)
             except ProviderError as error:
                 self._running -= 1
-                if contender is not self.winner and self._running:
-                    contender.is_out(error)
+                if contender is not self._winner and self._running:
+                    self._attempts.account.loses(contender.request, error)
                     return
                 self._error = error
             self._nursery.cancel_scope.cancel("the race is over")
 
-    async def _first_whole(self, contender: _Contender) -> Ending:
+    async def _first_whole(self, contender: Contender) -> Ending:
         """What this contender comes to, with whoever steps in for its candidates."""
         while True:  # noqa: ASYNC913  # each turn asks somebody, and they are few
             try:
                 return await self._whole(contender)
             except ProviderError as error:
-                if contender is self.winner or (follower := next(self._left, None)) is None:
+                if contender is self._winner or (follower := next(self._left, None)) is None:
                     raise
-                self.attempts.gives_up(contender.candidate, error)
-                contender.candidate = follower
+                self._attempts.gives_up(contender, contender.candidate, error)
+                contender.is_replaced(follower, error.code)
 
-    async def _whole(self, contender: _Contender) -> Ending:
-        with trio.CancelScope() as contender.clock:
-            ending = await self.attempts.persist(contender, contender.candidate)
-            if contender is self.winner:
+    async def _whole(self, contender: Contender) -> Ending:
+        with self._attempts.watch.beside() as contender.silence:
+            ending = await self._attempts.persist(contender, contender.candidate)
+            if contender is self._winner:
                 return ending
             raise ProviderError(
                 "empty_response",
@@ -142,179 +135,13 @@ class Race:
                 usage=ending.usage,
                 cost_usd=ending.cost_usd,
             )
-        raise contender.lapsed()
+        error = contender.silence.lapsed()
+        if contender.request is not None:
+            error.usage = contender.request.estimated()
+        raise error
 
-    def _settle(self) -> None:
-        """Count what the others took; without a winner, tell of whoever is still at it, or was."""
-        told_of = self.winner or next(
-            (contender for contender in self._contenders if contender.is_asking),
-            self._contenders[-1],
-        )
-        if told_of is not self.winner:
-            told_of.adopted()
-            self.account.heard_in_vain(*told_of.held_characters())
-        for contender in self._contenders:
-            if contender is not told_of and contender.is_asking:
-                self.account.loses(contender.estimated(), None, contender.candidate.price)
-
-
-class _Contender:
-    """One of two requests: an asker, and the sink of what its provider says."""
-
-    def __init__(self, race: Race, candidate: Candidate, *, tells_its_place: bool) -> None:
-        self.candidate = candidate
-        self.scope = trio.CancelScope()
-        """Cancelled when somebody else has won."""
-        self.clock = trio.CancelScope()
-        """Its deadline is the clock of silence; each candidate has a new one."""
-        self.has_asked = trio.Event()
-        self.is_asking = False
-        self.sink: Sink = self
-        self.room: Callable[[], int] = race.outlet.room
-        self._race = race
-        self._tells_its_place = tells_its_place
-        self._ahead: int | None = None
-        self._ticket: Ticket | None = None
-        self._held: list[tuple[bool, str]] = []
-        """Pieces in the order in which they came, and whether they are of the answer itself."""
-        self._clock_of: tuple[ErrorCode, float] = ("connect_timeout", math.inf)
-        self._connect_ms: float | None = None
-        self._first_byte_ms: float | None = None
-        self._refused = False
-
-    @property
-    def has_spoken(self) -> bool:
-        return self._race.winner is self
-
-    @property
-    def has_begun(self) -> bool:
-        return self._first_byte_ms is not None
-
-    def waits(self) -> None:
-        self.is_asking = False
-        self._ahead = None
-        self.clock.deadline = math.inf
-
-    def in_line(self, ahead: int) -> bool:
-        race = self._race
-        if not self._tells_its_place or race.winner is not None:
-            return True
-        race.account.waits()
-        self._ahead = tell_place(race.outbox, race.account.name, ahead, self._ahead)
-        return self._ahead == ahead
-
-    async def asks(self, ticket: Ticket | None) -> None:
-        self._ticket = ticket
-        self._held = []
-        self._connect_ms = self._first_byte_ms = None
-        self._refused = False
-        self.is_asking = True
-        self._race.account.asks()
-        self.has_asked.set()
-        self._listen("connect_timeout", self._race.patience.connect)
-
-    def lapsed(self) -> ProviderError:
-        """The failure when its clock has run out."""
-        code, seconds = self._clock_of
-        return ProviderError(code, f"Timeout ({seconds:g}s)", usage=self.estimated())
-
-    def estimated(self) -> Usage | None:
-        """What its request has taken so far; None: it never left."""
-        if self._connect_ms is None:
-            return None
-        return estimate(self.candidate.prompt, *self.held_characters())
-
-    def held_characters(self) -> tuple[int, int]:
-        """Of the answer, and of its thinking, that were not handed on."""
-        answer = sum(len(piece) for is_text, piece in self._held if is_text)
-        return answer, sum(len(piece) for _, piece in self._held) - answer
-
-    def is_out(self, error: ProviderError) -> None:
-        """It has failed for good while the other one runs."""
-        self.is_asking = False
-        self._race.account.loses(error.usage, error.cost_usd, self.candidate.price)
-
-    def adopted(self) -> None:
-        """What is told of the model from here on is told of this one."""
-        race = self._race
-        race.account.adopts(self._connect_ms, self._first_byte_ms)
-        race.account.price = self.candidate.price
-        if self._refused:
-            race.account.refused()
-        first = race.attempts.candidates[0]
-        if self.candidate is not first:
-            race.account.answered_by = self.candidate.asked
-
-    def connected(self) -> None:
-        self._connect_ms = self._race.account.elapsed_ms()
-        self._listen("first_token_timeout", self._race.patience.first_token)
-
-    def refused(self) -> None:
-        self._refused = True
-        self.clock.deadline = math.inf  # its words have a bound of their own
-        if self._ticket is not None:
-            self._ticket.refuses()
-
-    def first_byte(self) -> None:
-        self._first_byte_ms = self._race.account.elapsed_ms()
-        if self._ticket is not None:
-            self._ticket.first_byte()
-
-    def rate(self, rate: Rate) -> None:
-        if self._ticket is not None:
-            self._ticket.rate(rate.remaining, rate.resets_in)
-
-    def alive(self) -> None:
-        if self.has_spoken:
-            self._race.outlet.alive()
-        elif self._clock_of[0] == "idle_timeout":
-            self._listen(*self._clock_of)
-
-    async def text(self, *contents: str, more: bool = False, step: Step = no_step) -> None:
-        if not self.has_spoken:
-            if not any(map(str.strip, contents)):
-                await self._hold(True, *contents)
-                return
-            await self._win()
-        await self._race.outlet.text(*contents, more=more, step=step)
-
-    def has_room(self) -> bool:
-        return self._race.outlet.has_room()
-
-    def text_nowait(self, contents: tuple[str, ...]) -> None:
-        self._race.outlet.text_nowait(contents)
-
-    async def reasoning(self, content: str, *, more: bool = False) -> None:
-        if self.has_spoken:
-            await self._race.outlet.reasoning(content, more=more)
-        else:
-            await self._hold(False, content)
-
-    async def _hold(self, is_text: bool, *contents: str) -> None:
-        self._held += [(is_text, content) for content in contents]
-        self._listen("idle_timeout", self._race.patience.idle)
-        if sum(len(piece) for _, piece in self._held) > HELD_CHARACTERS:
-            await self._win()
-        else:
-            await trio.lowlevel.checkpoint()
-
-    async def _win(self) -> None:
-        """Be the one whose answer is handed on, beginning with what was held back."""
-        race = self._race
-        if race.winner is not None:
-            await trio.sleep_forever()  # it has lost, and its cancellation is on the way
-        race.won_by(self)
-        self.clock.deadline = math.inf  # the model's own clocks go on from here
-        self.adopted()
-        await race.outbox.taken()  # of what was told while it waited
-        first = race.attempts.candidates[0]
-        if self.candidate is not first:
-            await race.outbox.send(fallback_event(race.account.name, self.candidate, None))
-        for is_text, piece in self._held:
-            hand_on = race.outlet.text if is_text else race.outlet.reasoning
-            await hand_on(piece, more=True)
-        self._held = []
-
-    def _listen(self, code: ErrorCode, seconds: float) -> None:
-        self._clock_of = (code, seconds)
-        self.clock.deadline = trio.current_time() + seconds
+    def _told_of(self) -> Contender:
+        """Who has won; without a winner whoever is still at it, or was."""
+        asked = [contender for contender in self._contenders if contender.request is not None]
+        at_work = [contender for contender in asked if contender.is_asking]
+        return self._winner or (at_work or asked[::-1] or self._contenders)[0]

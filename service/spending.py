@@ -1,9 +1,10 @@
 """What a comparison costs while it runs, and the end of it where that is more than it may.
 
-The estimate is of what has been spent and what is bound to be: the question itself for each model
-that has been or will be asked, what each that writes has written so far, and for one that has ended
-what it came to. A price is taken to be so much for a question and so much for a token of the
-answer, as providers have it. What a model thinks unheard is not seen before its end.
+The estimate is of what has been spent and what is bound to be: the question itself for each request
+that is at work or will be made, what has been heard of each answer, handed on or not, what requests
+took that came to nothing, and for a model that has ended what it came to. A price is taken to be so
+much for a question and so much for a token of the answer, as providers have it. What a model thinks
+unheard is not seen before its end.
 
 Looked at with everything that a model says, so that no more is spent than what was under way.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from service.account import Account
 from service.events import Done, Usage
 from service.pricing import Price, cost_of, dearest
 
@@ -52,9 +54,15 @@ class Spending:
         """The estimate so far, in US dollars."""
         return sum(self._spent.values())
 
-    def wrote(self, name: str, tokens: int) -> None:
-        """This model has written so many tokens so far."""
-        self._spent[name] = self._question[name] + self._each[name] * tokens
+    def look(self, account: Account) -> None:
+        """More has been spent on this model."""
+        name = account.name
+        heard = account.tokens + account.held_tokens
+        self._spent[name] = (
+            account.lost_usd
+            + self._question[name] * max(1, account.at_work)  # none: the next is about to be made
+            + self._each[name] * heard
+        )
         self._check()
 
     def ended(self, done: Done) -> None:

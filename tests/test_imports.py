@@ -11,16 +11,18 @@ SERVICE = Path(__file__).parents[1] / "service"
 
 # From the values up; a module may import from rows above its own, and within its own package.
 LAYERS = [
-    {"ceiling", "events", "eventstream", "latency", "log_outlet", "redaction", "surface"}
+    {"ceiling", "events", "eventstream", "latency", "line", "log_outlet", "redaction", "surface"}
     | {"verdict", "web"},
     {"errors", "jsonlines", "fanin", "pricing", "pulse"},
     {"limiter", "patience", "persistence"},
     {"upstream", "simulator", "settings"},
     {"providers", "log"},
+    {"request"},
     {"question", "account", "running", "observing", "tally", "allowance", "exposure"},
     {"entrants", "heartbeat", "outcome", "progress", "spending"},
     {"outlet"},
     {"attempts"},
+    {"contender"},
     {"race"},
     {"answering"},
     {"comparison"},

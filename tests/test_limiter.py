@@ -150,8 +150,7 @@ async def test_whoever_leaves_the_line_moves_the_others_forward(autojump_clock: 
             assert (mine.ahead, other.ahead) == (0, 1)
             mine.__exit__(None, None, None)
             assert other.ahead == 0
-            limiter._line.setdefault("c", type(limiter._line["b"])()).append(mine)
-            limiter.waiting += 1
+            limiter._line.join("c", mine)
     assert nobody_is_left(limiter)
 
 
