@@ -151,10 +151,15 @@ class Account:
         )
 
     def failed(
-        self, code: ErrorCode, *, usage: Usage | None = None, cost_usd: float | None = None
+        self,
+        code: ErrorCode,
+        *,
+        finish_reason: str | None = None,
+        usage: Usage | None = None,
+        cost_usd: float | None = None,
     ) -> Done:
         """The `done` of an answer that is not whole."""
-        return self._done(code=code, finish_reason=None, usage=usage, cost_usd=cost_usd)
+        return self._done(code=code, finish_reason=finish_reason, usage=usage, cost_usd=cost_usd)
 
     def timed_out(self, seconds: float) -> ErrorChunk:
         """A time-out in words."""
@@ -179,7 +184,7 @@ class Account:
         if told is not None:
             told.settle(usage or self._estimated(told), cost_usd)
         for other in self._requests:  # those that are at work have been told to stop
-            other.settle(None if other.is_refused else other.estimated())
+            other.settle(other.estimated())
         rate = None if told is None else self._rate(told.usage, duration_ms)
         usage, cost_usd, reported = self._all_together()
         return Done(

@@ -59,7 +59,12 @@ class Answering:
             with watch:
                 return End(account.finished(await self._answer()))
         except ProviderError as error:
-            done = account.failed(error.code, usage=error.usage, cost_usd=error.cost_usd)
+            done = account.failed(
+                error.code,
+                finish_reason=error.finish_reason,
+                usage=error.usage,
+                cost_usd=error.cost_usd,
+            )
             return End(done, account.error_chunk(error), error)
         except Exception:
             # A bug in one provider must not take the others' answers with it. A group that holds

@@ -41,6 +41,10 @@ __all__ = ["Asker", "Attempts", "fallback_event"]
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
+BROKEN_OFF = frozenset({"upstream_disconnected", "truncated"})
+"""How an answer ends of which nobody knows what would have come."""
+
+
 class Asker(Protocol):
     """On whose behalf requests are made, one after another: whose clocks they are under."""
 
@@ -145,7 +149,8 @@ class Attempts:
         if asker.has_spoken:
             return None
         request = asker.request
-        if error.code == "upstream_disconnected" and request and request.first_byte_ms is not None:
+        begun = request is not None and request.first_byte_ms is not None
+        if begun and error.code in BROKEN_OFF:
             return None  # it was at work on it, and may bill it
         wait = self._persistence.wait_after(error, made)
         return None if wait is None or wait >= self.watch.left else wait

@@ -14,7 +14,7 @@ import trio
 from service.account import Account
 from service.attempts import fallback_event
 from service.entrants import Candidate
-from service.events import ErrorCode, Queued
+from service.events import ErrorCode, Queued, Usage
 from service.fanin import Outbox
 from service.limiter import Ticket
 from service.outlet import Outlet
@@ -116,6 +116,10 @@ class Contender:
         self._asked.first_byte()
         if self._ticket is not None:
             self._ticket.first_byte()
+
+    def reported(self, usage: Usage | None, cost_usd: float | None) -> None:
+        """What the provider had told when it was cut short."""
+        self._asked.tells(usage, cost_usd)
 
     def rate(self, rate: Rate) -> None:
         """The provider has said how many requests more it takes."""

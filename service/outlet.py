@@ -76,6 +76,7 @@ class Outlet:
 
     def reported(self, usage: Usage | None, cost_usd: float | None) -> None:
         """What the provider had told when it was cut short."""
+        self._request.tells(usage, cost_usd)
 
     def refused(self) -> None:
         """The provider has said no."""

@@ -35,6 +35,7 @@ class Request:
         """Whether it is known what it took; what is said of it after that changes nothing."""
         self.is_refused = False
         self._held = [0, 0]
+        self._so_far: tuple[Usage | None, float | None] = (None, None)
         self._prompt = prompt
         self._price = price
         self._began = began
@@ -52,6 +53,10 @@ class Request:
     def refused(self) -> None:
         """The provider has said no, and charges nothing for it."""
         self.is_refused = True
+
+    def tells(self, usage: Usage | None, cost_usd: float | None) -> None:
+        """The provider had reported this when it was cut short."""
+        self._so_far = usage, cost_usd
 
     def holds(self, characters: int, reasoning_characters: int) -> None:
         """So many were heard, of the answer and of its thinking, and are not handed on yet."""
@@ -78,9 +83,15 @@ class Request:
         return self.usage is not None or self.cost_usd is not None
 
     def estimated(self, characters: int = 0, reasoning_characters: int = 0) -> Usage | None:
-        """What it has taken if so much was handed on, besides what is held; None: it never left."""
-        if self.connect_ms is None:
+        """What it has taken if so much was handed on, besides what is held.
+
+        As far as the provider has not reported it. None: it never left, or was refused.
+        """
+        if self.connect_ms is None or self.is_refused:
             return None
+        reported, _ = self._so_far
+        if reported is not None:
+            return reported
         answer, reasoning = self._held
         thought = tokens(reasoning_characters + reasoning)
         return Usage(
@@ -95,11 +106,13 @@ class Request:
         if self.is_settled:
             return
         self.is_settled = True
-        self.usage, self.cost_usd = usage, cost_usd
+        if cost_usd is None:
+            cost_usd = self._so_far[1]
         self.reported = cost_usd is not None or self._price == FREE  # nothing can't be estimated
-        if cost_usd is None and usage is not None:
+        if cost_usd is None:
             free = self.is_refused and self._price is not None
-            self.cost_usd = 0.0 if free else cost_of(usage, self._price)
+            cost_usd = 0.0 if free else cost_of(usage, self._price)
+        self.usage, self.cost_usd = usage, cost_usd
 
     def _elapsed_ms(self) -> float:
         return milliseconds(trio.current_time() - self._began)

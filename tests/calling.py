@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import trio
 
 from service.errors import ProviderError
-from service.events import ErrorCode
+from service.events import ErrorCode, Usage
 from service.providers import Ending, Message, Prompt, no_step
 from service.providers.call import HTTPProvider
 from service.providers.openai import ChatCompletions, Flavour
@@ -77,6 +77,7 @@ class Heard:
     first_bytes: int = 0
     rates: list[Rate] = field(default_factory=list)
     signs: int = 0
+    told_so_far: tuple[Usage | None, float | None] = (None, None)
     """Of life; one for each read."""
     pieces: list[str] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
@@ -112,6 +113,9 @@ class Heard:
 
     def alive(self) -> None:
         self.signs += 1
+
+    def reported(self, usage: Usage | None, cost_usd: float | None) -> None:
+        self.told_so_far = usage, cost_usd
 
     def room(self) -> int:
         return 16 * 1024

@@ -23,7 +23,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from service.comparison import Comparison, Entrant
 from service.errors import ProviderError
-from service.events import Chunk, Done, ErrorChunk, ErrorCode
+from service.events import Chunk, Done, ErrorChunk, ErrorCode, Usage
 from service.patience import Patience
 from service.providers import Ending, Message, Prompt, call
 from service.providers.call import HTTPProvider
@@ -953,6 +953,41 @@ async def test_V46_what_was_held_back_arrives_when_the_client_reads_again() -> N
     ):
         await provider.stream(PROMPT, reader)
     assert reader.pieces == pieces
+
+
+# --- what is known of an answer that is not whole ------------------------------------------------
+
+
+async def test_the_providers_reason_is_told_of_an_answer_that_failed() -> None:
+    filtered = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"content_filter"}]}\n\n'
+    async with (
+        open_wire(HEAD, chunked(chunk("a"), filtered, DONE) + LAST) as wire,
+        open_provider(wire.base_url) as provider,
+    ):
+        [(_, done)] = (await compared(Patience(), ("m", provider))).values()
+    assert (done.code, done.finish_reason) == ("content_filtered", "content_filter")
+
+
+async def test_what_a_provider_had_reported_is_told_of_an_answer_that_was_cut_short() -> None:
+    so_far = b'data: {"choices":[],"usage":{"prompt_tokens":111,"completion_tokens":7}}\n\n'
+    async with (
+        open_wire(HEAD, chunked(chunk("a"), so_far)) as wire,
+        open_provider(wire.base_url) as provider,
+    ):
+        [(_, done)] = (await compared(Patience(idle=0.05), ("m", provider))).values()
+    assert done.code == "idle_timeout"
+    assert done.usage == Usage(
+        input_tokens=111, output_tokens=7, reasoning_tokens=0, estimated=False
+    )
+
+
+async def test_a_refused_request_took_nothing() -> None:
+    async with (
+        open_wire(response(b"{}", status="400 No")) as wire,
+        open_provider(wire.base_url) as provider,
+    ):
+        [(_, done)] = (await compared(Patience(), ("m", provider))).values()
+    assert (done.code, done.usage) == ("bad_request", None)
 
 
 # --- what is sent ------------------------------------------------------------------------------
