@@ -4,40 +4,34 @@ client.
     Attempts ── limiter.queue(party) ──► Ticket ── admitted ──► the provider's request ──► left
                                            └─ or in line: `ahead`, `changed()`
 
-How many may run at once is learned (`ceiling.py`, `latency.py`), and who is next is a matter of
-turns (`line.py`). Besides, the provider's own words hold: a `Retry-After` and an
-`x-ratelimit-reset` close the door for everybody until then, and `x-ratelimit-remaining` is counted
-down.
+Three things decide, each in a file of its own: how many may run, which is learned (`load.py`); the
+provider's own words of when (`door.py`); and whose turn it is, which is fair between comparisons
+(`line.py`).
 
 **No place is lost.** A place is given in a step, by whoever frees one, and counted as taken from
 that moment. A ticket is a context manager: whoever leaves it gives back what it has by then, be
 that a place or a turn in the line, whether it had noticed or not.
 
-No tasks here: the door's opening is awaited by those who stand before it.
+No tasks here: what opens by the clock alone, the door or a place that has rested, is awaited by the
+ticket whose turn it is; the others sleep until the line moves.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
-import structlog
 import trio
 
-from service.ceiling import Ceiling
+from service.door import Door
 from service.errors import ProviderError
-from service.latency import Latency
 from service.line import Line
+from service.load import Load, Run
 
 __all__ = ["Limiter", "Limiters", "Ticket"]
 
-log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-
-LONGEST_HOLD = 30.0
-"""Seconds that a provider's word may keep everybody from asking. One that says "in an hour" is
-asked again after this: it may have meant one model, and a process must not stand still on one
-header."""
 ROUNDS = 32
 """Places in line for each that may run. An answer takes ten seconds or so, and the clock of the
 whole answer is 300: whoever stands behind more rounds than that would wait in vain."""
@@ -52,40 +46,26 @@ and without a bound a line of `n` would cost `n` wake-ups for each step forward.
 class Ticket:
     """One request's turn; left by leaving its context."""
 
-    __slots__ = (
-        "_asked_at",
-        "_heard",
-        "_late",
-        "_limiter",
-        "_listens",
-        "_model",
-        "_moves",
-        "_party",
-        "_refused",
-        "_window",
-        "_woken",
-        "admitted",
-    )
+    __slots__ = ("_limiter", "_listens", "_model", "_moves", "_party", "_run", "_woken")
 
     def __init__(self, limiter: Limiter, party: object, model: str) -> None:
-        self.admitted = False
-        """Whether the request may be made."""
         self._limiter = limiter
         self._party = party
         self._model = model
-        self._window = 0
-        self._asked_at = 0.0
-        self._heard = False
-        self._refused = False
-        self._late = False
+        self._run: Run | None = None
         self._woken: trio.Event | None = None
         self._listens = False
         self._moves = 0
 
     @property
+    def admitted(self) -> bool:
+        """Whether the request may be made."""
+        return self._run is not None
+
+    @property
     def ahead(self) -> int:
         """How many will be admitted before this one, if nobody leaves the line."""
-        return 0 if self.admitted else self._limiter._line.ahead_of(self._party, self)
+        return 0 if self.admitted else self._limiter.ahead_of(self, self._party)
 
     async def changed(self) -> None:
         """Return when this is admitted, or its number may be another; not sooner than it may be
@@ -102,7 +82,8 @@ class Ticket:
             if self._listens and self._moves != limiter.moves:
                 break
             self._woken = trio.Event()
-            with trio.move_on_at(min(limiter.opens_at, math.inf if self._listens else quiet_until)):
+            looks_at = math.inf if self._listens else quiet_until
+            with trio.move_on_at(min(looks_at, limiter.looks_at(self))):
                 await self._woken.wait()
             limiter.admit()
         self._listens = False
@@ -110,35 +91,30 @@ class Ticket:
 
     def first_byte(self) -> None:
         """The provider began to answer, and it is no refusal unless `refuses` was called."""
-        if not self._heard and not self._refused:
-            self._limiter._began(self)
-        self._hear()
+        self._limiter._begun(self._running)
 
     def refuses(self) -> None:
         """The provider said no; what it has to say is not looked at for its speed."""
-        self._refused = True
-        self._hear()
+        self._limiter._says_no(self._running)
 
     def failed(self, error: ProviderError) -> None:
         """The request failed; learns from it if it is about how much the provider takes."""
         if error.code in ("rate_limited", "overloaded") and not error.of_model:
-            self._hear()
-            self._limiter._lower(self, error.retry_after)
+            self._limiter._refused(self._running, error.retry_after)
 
     def whole(self) -> None:
         """The answer came whole."""
-        if not self._late:  # how many it takes well is not learned from those it kept waiting
-            self._limiter._raise()
+        self._limiter._whole(self._running)
 
     def rate(self, remaining: int, resets_in: float) -> None:
         """The provider said how many requests more it takes until then, in seconds."""
-        self._hear()
-        self._limiter._budget(remaining, resets_in)
+        self._limiter._budget(self._running, remaining, resets_in)
 
-    def _hear(self) -> None:
-        if not self._heard:
-            self._heard = True
-            self._limiter._unanswered -= 1
+    @property
+    def _running(self) -> Run:
+        if self._run is None:
+            raise RuntimeError("nothing can be heard of a request that was not admitted")
+        return self._run
 
     def __enter__(self) -> Ticket:
         return self
@@ -153,40 +129,35 @@ class Ticket:
 
 
 class Limiter:
-    """One provider's places; `ceiling` is the most that may ever run at once."""
+    """One provider's places; `ceiling` is the most that may ever run at once.
 
-    def __init__(self, ceiling: int, name: str = "") -> None:
-        self._name = name
-        self._ceiling = Ceiling(ceiling)
-        self._latency = Latency()
-        self._line = Line[Ticket]()
+    `draw` gives a number from 0 up to 1, for the length of pauses; another one is for tests.
+    """
+
+    def __init__(
+        self, ceiling: int, name: str = "", draw: Callable[[], float] = random.random
+    ) -> None:
+        self._load = Load(ceiling, name)
+        self._door = Door(draw)
+        self._line: Line[Ticket] = Line()
         self._most_waiting = max(LEAST_LINE, ROUNDS * ceiling)
-        self.running = 0
         self.moves = 0
         """Goes up whenever the line moves."""
-        self._unanswered = 0
-        self._held_until = -math.inf
-        self._left: int | None = None
-        """Requests that the provider takes until `_left_until`; None: it did not say."""
-        self._left_until = -math.inf
 
     @property
     def limit(self) -> int:
         """How many may run at once now."""
-        return self._ceiling.limit
+        return self._load.limit
+
+    @property
+    def running(self) -> int:
+        """How many have a place."""
+        return self._load.running
 
     @property
     def waiting(self) -> int:
         """How many stand in line."""
         return len(self._line)
-
-    @property
-    def opens_at(self) -> float:
-        """When the provider's word ends that keeps everybody waiting; infinity if none does."""
-        now = trio.current_time()
-        if self._left == 0 and now < self._left_until:
-            return max(self._held_until, self._left_until)
-        return self._held_until if now < self._held_until else math.inf
 
     def queue(self, party: object, model: str = "") -> Ticket:
         """A turn for one request of `party` to `model`; admitted at once when nobody has to wait.
@@ -202,7 +173,7 @@ class Limiter:
                 "overloaded",
                 "Too many requests wait for this provider already; try again in a moment.",
             )
-        self._line.join(party, ticket)
+        self._line.add(party, ticket)
         ticket._moves = self.moves
         return ticket
 
@@ -210,77 +181,83 @@ class Limiter:
         """Give what is free to those whose turn it is."""
         moved = False
         while self._line and self._is_open():
-            self._take(self._line.next())
+            self._take(self._line.take())
             moved = True
         if moved:
             self._moved()
 
-    def _is_open(self) -> bool:
-        if self.running >= self._ceiling.limit:
-            return False
+    def ahead_of(self, ticket: Ticket, party: object) -> int:
+        """How many are admitted before `ticket`, who waits in the line of `party`."""
+        return self._line.ahead_of(party, ticket)
+
+    def looks_at(self, ticket: Ticket) -> float:
+        """When `ticket` is to see whether it is admitted; infinity: it is woken, and need not."""
+        if ticket is not self._line.first:
+            return math.inf
         now = trio.current_time()
-        if now < self._held_until:
-            return False
-        if self._left is not None and now >= self._left_until:
-            self._left = None
-        return self._left is None or self._left > 0
+        at = max(self._door.opens_at(now), self._load.room_at(now))
+        return at if at > now else math.inf
+
+    def _is_open(self) -> bool:
+        now = trio.current_time()
+        return self._load.has_room(now) and self._door.is_open(now)
 
     def _take(self, ticket: Ticket) -> None:
-        self.running += 1
-        self._unanswered += 1
-        if self._left is not None:
-            self._left -= 1
-        ticket.admitted = True
-        ticket._window = self._ceiling.window
-        ticket._asked_at = trio.current_time()
+        self._door.passed()
+        ticket._run = self._load.begin(ticket._model, trio.current_time())
         if ticket._woken is not None:
             ticket._woken.set()
 
     def _leave(self, ticket: Ticket) -> None:
-        if ticket.admitted:
-            ticket._hear()
-            self.running -= 1
-            self.admit()
-            return
-        self._line.leave(ticket._party, ticket)
-        self._moved()
+        if ticket._run is None:
+            self._line.remove(ticket._party, ticket)
+            self._moved()
+        else:
+            self._load.leave(ticket._run, trio.current_time())
+            self._changed()
 
     def _moved(self) -> None:
         self.moves += 1
         for ticket in self._line:
             if ticket._listens and ticket._woken is not None:
                 ticket._woken.set()
+        self._wake_first()
 
-    def _began(self, ticket: Ticket) -> None:
-        seconds = trio.current_time() - ticket._asked_at
-        ticket._late = self._latency.note(ticket._model, seconds)
-        if self._latency.has_grown() and self._ceiling.late(self.running, ticket._window):
-            self._log("later than usual")
-
-    def _lower(self, ticket: Ticket, retry_after: float | None) -> None:
-        now = trio.current_time()
-        if self._ceiling.refused(self.running, ticket._window, now):
-            self._log("refused")
-        if retry_after:
-            self._held_until = max(self._held_until, now + min(retry_after, LONGEST_HOLD))
-            self._moved()  # they have to wait for something else now
-
-    def _raise(self) -> None:
-        if self._ceiling.whole(self.running, trio.current_time()):
-            self._log("taken well")
-            self.admit()
-
-    def _budget(self, remaining: int, resets_in: float) -> None:
-        # Those who have not been answered yet may be counted in it or not: as if they were not.
-        self._left = max(0, remaining - self._unanswered)
-        self._left_until = trio.current_time() + min(resets_in, LONGEST_HOLD)
-        self._moved()
+    def _changed(self) -> None:
+        """There may be room, or there may be at another time."""
         self.admit()
+        self._wake_first()
 
-    def _log(self, why: str) -> None:
-        log.info(
-            "provider limit", provider=self._name, limit=self.limit, running=self.running, why=why
-        )
+    def _wake_first(self) -> None:
+        first = self._line.first
+        if first is not None and first._woken is not None:
+            first._woken.set()
+
+    def _begun(self, run: Run) -> None:
+        self._load.begun(run, trio.current_time())
+        self._changed()
+
+    def _says_no(self, run: Run) -> None:
+        run.refused = True
+        self._load.heard(run)
+
+    def _refused(self, run: Run, retry_after: float | None) -> None:
+        now = trio.current_time()
+        if self._load.refuse(run, now) and retry_after:
+            self._door.hold(retry_after, now)
+        else:
+            self._door.pause(now)
+        self._changed()
+
+    def _whole(self, run: Run) -> None:
+        self._load.whole(run, trio.current_time())
+        self._changed()
+
+    def _budget(self, run: Run, remaining: int, resets_in: float) -> None:
+        self._load.heard(run)
+        # Those who have not been answered yet may be counted in it or not: as if they were not.
+        self._door.budget(remaining - self._load.unanswered, resets_in, trio.current_time())
+        self._changed()
 
 
 class Limiters:

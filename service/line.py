@@ -1,9 +1,7 @@
-"""Who is next, among those who wait for one provider.
+"""A line that is fair between comparisons: they take turns, however many requests each has.
 
-**Fair between comparisons.** The line is not one of requests but of comparisons, each with its own
-requests behind it, and they take turns (deficit round robin, with requests of one size: Shreedhar
-and Varghese 1996). A question to one model so waits for one request of each other comparison at
-most, however many models these have.
+Deficit round robin with requests of one size (Shreedhar and Varghese 1996). A question to one model
+so waits for one request of each other comparison at most, however many models these have.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ T = TypeVar("T")
 
 
 class Line(Generic[T]):
-    """Those who wait, by party; its length is how many they are."""
+    """Whoever waits, by party; true while somebody does."""
 
     def __init__(self) -> None:
         self._parties: dict[object, deque[T]] = {}
@@ -29,41 +27,45 @@ class Line(Generic[T]):
         return self._length
 
     def __iter__(self) -> Iterator[T]:
-        """Everybody, party by party."""
-        for own in self._parties.values():
-            yield from own
+        for waiting in self._parties.values():
+            yield from waiting
 
-    def join(self, party: object, who: T) -> None:
-        """Stand behind the others of the same party."""
-        self._parties.setdefault(party, deque()).append(who)
+    @property
+    def first(self) -> T | None:
+        """Whose turn it is; None: nobody waits."""
+        return next(iter(self), None)
+
+    def add(self, party: object, item: T) -> None:
+        """Behind all others of its party; a party that is new here comes last."""
+        self._parties.setdefault(party, deque()).append(item)
         self._length += 1
 
-    def leave(self, party: object, who: T) -> None:
-        """Go, wherever in the line that is."""
-        own = self._parties[party]
-        own.remove(who)
-        if not own:
+    def take(self) -> T:
+        """The one whose turn it is, out of the line. Raises `StopIteration` when nobody waits."""
+        party = next(iter(self._parties))
+        waiting = self._parties.pop(party)
+        item = waiting.popleft()
+        if waiting:
+            self._parties[party] = waiting  # behind the others
+        self._length -= 1
+        return item
+
+    def remove(self, party: object, item: T) -> None:
+        """Out of the line without a turn. Raises `KeyError` or `ValueError` if it is not in it."""
+        waiting = self._parties[party]
+        waiting.remove(item)
+        if not waiting:
             del self._parties[party]
         self._length -= 1
 
-    def next(self) -> T:
-        """Take out whose turn it is; the others of its party are behind the other parties now."""
-        party = next(iter(self._parties))
-        own = self._parties.pop(party)
-        who = own.popleft()
-        if own:
-            self._parties[party] = own
-        self._length -= 1
-        return who
-
-    def ahead_of(self, party: object, who: T) -> int:
-        """How many are taken out before this one, if nobody leaves."""
-        index = self._parties[party].index(who)
-        count = index
+    def ahead_of(self, party: object, item: T) -> int:
+        """How many are taken before `item`, if nobody comes or leaves."""
+        own = self._parties[party].index(item)
+        count = own
         before = True
-        for other, theirs in self._parties.items():
+        for other, waiting in self._parties.items():
             if other is party:
                 before = False
             else:
-                count += min(len(theirs), index + before)
+                count += min(len(waiting), own + before)
         return count

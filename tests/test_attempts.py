@@ -153,7 +153,7 @@ async def test_each_request_has_clocks_of_silence_of_its_own(autojump_clock: Clo
 
 
 async def test_a_wait_holds_no_place(autojump_clock: Clock) -> None:
-    limiter = Limiter(1)
+    limiter = Limiter(1, draw=lambda: 0.0)
     failing = Turns("a", [(0, too_many())], WHOLE)
     got: dict[str, Timeline] = {}
 

@@ -9,8 +9,9 @@ import pytest
 import trio
 import trio.testing
 
+from service.door import LONGEST_HOLD, PAUSE_SECONDS
 from service.errors import ProviderError
-from service.limiter import LEAST_LINE, LONGEST_HOLD, ROUNDS, TOLD_EVERY, Limiter, Limiters, Ticket
+from service.limiter import LEAST_LINE, ROUNDS, TOLD_EVERY, Limiter, Limiters, Ticket
 from tests.every_step import at_step
 from tests.providing import too_many
 
@@ -42,11 +43,8 @@ class Queue:
 
 
 def nobody_is_left(limiter: Limiter) -> bool:
-    return (limiter.running, limiter.waiting, limiter._unanswered) == (
-        0,
-        0,
-        0,
-    ) and not limiter._line
+    load = limiter._load
+    return (load.running, load.unanswered, load._answered, limiter.waiting) == (0, 0, 0, 0)
 
 
 async def test_whoever_need_not_wait_is_admitted_in_a_step(autojump_clock: Clock) -> None:
@@ -150,7 +148,7 @@ async def test_whoever_leaves_the_line_moves_the_others_forward(autojump_clock: 
             assert (mine.ahead, other.ahead) == (0, 1)
             mine.__exit__(None, None, None)
             assert other.ahead == 0
-            limiter._line.join("c", mine)
+            limiter._line.add("c", mine)
     assert nobody_is_left(limiter)
 
 
@@ -340,7 +338,7 @@ async def test_a_quick_refusal_is_no_quick_answer(autojump_clock: Clock) -> None
         with limiter.queue("a", "m") as ticket:
             await trio.sleep(3)
             ticket.first_byte()
-    assert limiter._latency._baselines == {"m": 3}
+    assert limiter._load._latency._baselines == {"m": 3}
 
 
 async def test_the_line_is_bounded(autojump_clock: Clock) -> None:
