@@ -63,19 +63,13 @@ class Account:
         return tokens(self._characters) + tokens(self._reasoning_characters)
 
     @property
-    def held_tokens(self) -> int:
-        """Estimated tokens that were heard and are held back."""
-        return sum(request.held_tokens for request in self._requests if request.costs_yet)
-
-    @property
-    def lost_usd(self) -> float:
-        """What the requests cost that came to nothing, as far as is known."""
-        return fsum(request.cost_usd or 0.0 for request in self._requests)
-
-    @property
-    def at_work(self) -> int:
-        """Requests that have neither been lost nor refused."""
-        return sum(request.costs_yet for request in self._requests)
+    def spent_usd(self) -> float:
+        """What its requests have cost so far, each at its own price, as far as is known."""
+        handed_on = self._characters, self._reasoning_characters
+        return fsum(
+            request.costs_so_far(*(handed_on if request is self._told else (0, 0)))
+            for request in self._requests
+        )
 
     @property
     def attempts(self) -> int:
@@ -102,6 +96,7 @@ class Account:
 
     def tells_of(self, request: Request) -> None:
         """What is told of the model from here on is told of this request."""
+        self._stop_waiting()
         self._told = request
 
     def loses(self, request: Request | None, error: ProviderError) -> None:

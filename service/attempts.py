@@ -163,6 +163,8 @@ class Attempts:
         with limiter.queue(self._party, candidate.prompt.model) as ticket:
             if not ticket.admitted:
                 await self._stand_in_line(asker, ticket)
+                # It may have been stopped in the very step in which its turn came.
+                await trio.lowlevel.checkpoint_if_cancelled()
             await asker.asks(candidate.price, ticket)
             try:
                 ending = await candidate.provider.stream(candidate.prompt, asker.sink)

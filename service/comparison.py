@@ -50,7 +50,7 @@ from service.persistence import Persistence
 from service.progress import Experience, Gauge
 from service.pulse import Pulse
 from service.question import Question
-from service.request import milliseconds, tokens_of
+from service.request import milliseconds, question_costs
 from service.running import Running, Stop
 from service.spending import Spending
 
@@ -202,7 +202,7 @@ class Comparison:
             account=account,
             watch=watch,
         )
-        gauge = Gauge(account, partial(self._expected, entrant), on_words)
+        gauge = Gauge(account, partial(self._expected, entrant, account), on_words)
         outlet = Outlet(account, watch, outbox, self._pulse, self._log, gauge)
         return Answering(attempts, outlet, outbox, self.question.hedge_after)
 
@@ -212,16 +212,18 @@ class Comparison:
             self._spending.ended(done)
         if done.error:
             return
-        if done.finish_reason not in CUT and account.answered_by is None:
-            self._experience.record(entrant.model_id, account.tokens)
+        if done.finish_reason not in CUT:
+            answering = entrant.answering(account.answered_by)
+            self._experience.record(answering.model_id, account.tokens)
         self._finished += 1
         if self._finished == self.question.first_k:
             self.stop("cancelled", by="first_k")
 
-    def _expected(self, entrant: Entrant) -> int:
+    def _expected(self, entrant: Entrant, account: Account) -> int:
         """How many tokens its answer may come to."""
-        usual = self._experience.usual(entrant.model_id)
-        most = entrant.prompt.max_tokens
+        answering = entrant.answering(account.answered_by)
+        usual = self._experience.usual(answering.model_id)
+        most = answering.prompt.max_tokens
         return most if usual is None else min(usual, most)
 
     def _limited_spending(self) -> Spending | None:
@@ -229,7 +231,7 @@ class Comparison:
             return None
         return Spending(
             self.question.max_cost_usd,
-            {e.name: (tokens_of(e.prompt), [c.price for c in e.candidates]) for e in self.entrants},
+            {e.name: question_costs(e.prompt, e.price) for e in self.entrants},
             lambda: self.stop("cancelled", by="max_cost_usd"),
         )
 

@@ -139,7 +139,7 @@ class Contender:
             if not any(map(str.strip, contents)) and self._may_hold(contents):
                 await self._hold(True, contents)
                 return
-            await self._win()
+            await self.win()
         await self._outlet.text(*contents, more=more, step=step)
 
     def has_room(self) -> bool:
@@ -156,7 +156,7 @@ class Contender:
             if self._may_hold((content,)):
                 await self._hold(False, (content,))
                 return
-            await self._win()
+            await self.win()
         await self._outlet.reasoning(content, more=more)
 
     # --- until it has won ---
@@ -191,7 +191,7 @@ class Contender:
         self._account.on_spent()
         await trio.lowlevel.checkpoint()
 
-    async def _win(self) -> None:
+    async def win(self) -> None:
         """Be the one whose answer is handed on, beginning with what was held back."""
         if self.scope.cancel_called or self.silence.has_lapsed:
             await trio.sleep_forever()  # it is too late, and its cancellation is on the way

@@ -23,6 +23,11 @@ class Candidate:
     price: Price | None = None
     """What the provider asks; None: not known."""
 
+    @property
+    def model_id(self) -> str:
+        """The model that is asked, by whatever name it was asked for."""
+        return f"{self.provider.name}:{self.prompt.model}"
+
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
@@ -42,10 +47,10 @@ class Entrant:
         """Whoever may answer: the model itself first."""
         return Candidate(self.name, self.provider, self.prompt, self.price), *self.fallbacks
 
-    @property
-    def model_id(self) -> str:
-        """The model that is asked, by whatever name it was asked for."""
-        return f"{self.provider.name}:{self.prompt.model}"
+    def answering(self, answered_by: str | None) -> Candidate:
+        """Who answers: the fallback of this id, or the model itself."""
+        own, *others = self.candidates
+        return next((other for other in others if other.asked == answered_by), own)
 
 
 def entrants_of(

@@ -29,7 +29,7 @@ from typing import Literal, TypeAlias
 
 import trio
 
-from service.events import Chunks, Event, Part, Queued, Reasoning, as_written
+from service.events import Chunk, Chunks, ErrorChunk, Event, Part, Queued, Reasoning, as_written
 
 __all__ = ["Batch", "Inbox", "Outbox", "Priority", "open_fan_in"]
 
@@ -367,4 +367,5 @@ class RankedInbox(Inbox):
 def _size_of(part: Part) -> int:
     if isinstance(part, Chunks):
         return sum(map(len, part.contents)) + EVENT_BYTES * len(part.contents)
-    return EVENT_BYTES
+    content = part.content if isinstance(part, (Chunk, ErrorChunk, Reasoning)) else ""
+    return len(content) + EVENT_BYTES

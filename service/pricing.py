@@ -8,13 +8,12 @@ provider reports what it charged, that is told instead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from service.events import Usage
 
-__all__ = ["FREE", "Price", "cost_of", "dearest"]
+__all__ = ["FREE", "Price", "cost_of"]
 
 ZERO = Decimal(0)
 
@@ -50,15 +49,4 @@ def cost_of(usage: Usage | None, price: Price | None) -> float | None:
         + price.input * usage.input_tokens
         + price.output * (usage.output_tokens - reasoning)
         + dear * reasoning
-    )
-
-
-def dearest(prices: Sequence[Price]) -> Price:
-    """What one of these would ask at most, whoever it is and whatever it writes."""
-    if not prices:
-        return FREE
-    return Price(
-        input=max(price.input for price in prices),
-        output=max(max(price.output, price.reasoning or ZERO) for price in prices),
-        request=max(price.request for price in prices),
     )

@@ -21,7 +21,7 @@ own, kept by the same vigil. What one of the two is in itself: `contender.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
 
 import trio
 
@@ -46,7 +46,7 @@ class Race:
         self._outlet = outlet
         self._outbox = outbox
         self._hedge_after = hedge_after
-        self._left: Iterator[Candidate] = iter(attempts.candidates)
+        self._left = deque(attempts.candidates)
         self._contenders: list[Contender] = []
         self._winner: Contender | None = None
         self._running = 0
@@ -61,7 +61,7 @@ class Race:
         self._attempts.watch.waits()
         try:
             async with trio.open_nursery() as self._nursery:
-                first = self._enter(next(self._left))
+                first = self._enter(self._left.popleft())
                 self._nursery.start_soon(self._hedge, first, name="hedge")
         finally:
             self._told_of().is_told_of()
@@ -99,7 +99,7 @@ class Race:
             await first.has_asked.wait()
             await trio.sleep(self._hedge_after)
             if self._winner is None:  # nor in this very moment
-                self._enter(next(self._left, first.candidate))
+                self._enter(self._left.popleft() if self._left else first.candidate)
 
     async def _contend(self, contender: Contender) -> None:
         with contender.scope:
@@ -119,14 +119,17 @@ class Race:
             try:
                 return await self._whole(contender)
             except ProviderError as error:
-                if contender is self._winner or (follower := next(self._left, None)) is None:
+                if contender is self._winner or not self._left:
                     raise
+                follower = self._left.popleft()
                 self._attempts.gives_up(contender, contender.candidate, error)
                 contender.is_replaced(follower, error.code)
 
     async def _whole(self, contender: Contender) -> Ending:
         with self._attempts.watch.beside() as contender.silence:
             ending = await self._attempts.persist(contender, contender.candidate)
+            if contender is not self._winner and self._running == 1 and not self._left:
+                await contender.win()  # all thought as it is, for nobody else is left
             if contender is self._winner:
                 return ending
             raise ProviderError(

@@ -12,7 +12,7 @@ from service.events import Usage
 from service.pricing import FREE, Price, cost_of
 from service.providers import Prompt
 
-__all__ = ["Request", "added", "milliseconds", "tokens", "tokens_of"]
+__all__ = ["Request", "added", "milliseconds", "question_costs", "tokens"]
 
 CHARACTERS_PER_TOKEN = 4
 """The usual estimate for English; used only where a provider does not report."""
@@ -68,16 +68,6 @@ class Request:
         self._held = [0, 0]
 
     @property
-    def held_tokens(self) -> int:
-        """Estimated tokens that were heard and not handed on."""
-        return sum(map(tokens, self._held))
-
-    @property
-    def costs_yet(self) -> bool:
-        """Whether it is, or may be, at work, and will be counted."""
-        return not (self.is_settled or self.is_refused)
-
-    @property
     def took_something(self) -> bool:
         """Whether it is part of a sum; one that never left is none."""
         return self.usage is not None or self.cost_usd is not None
@@ -92,6 +82,9 @@ class Request:
         reported, _ = self._so_far
         if reported is not None:
             return reported
+        return self._estimate(characters, reasoning_characters)
+
+    def _estimate(self, characters: int, reasoning_characters: int) -> Usage:
         answer, reasoning = self._held
         thought = tokens(reasoning_characters + reasoning)
         return Usage(
@@ -100,6 +93,13 @@ class Request:
             reasoning_tokens=thought,
             estimated=True,
         )
+
+    def costs_so_far(self, characters: int, reasoning_characters: int) -> float:
+        """US dollars if so much was handed on; its question counts from the moment it is made."""
+        if self.is_settled or self.is_refused:
+            return self.cost_usd or 0.0
+        usage = self._estimate(characters, reasoning_characters)
+        return cost_of(usage, self._price) or 0.0
 
     def settle(self, usage: Usage | None, cost_usd: float | None = None) -> None:
         """This is what it took, unless that is known already."""
@@ -116,6 +116,11 @@ class Request:
 
     def _elapsed_ms(self) -> float:
         return milliseconds(trio.current_time() - self._began)
+
+
+def question_costs(prompt: Prompt, price: Price | None) -> float:
+    """US dollars for the question alone, by estimate; 0 where no price is known."""
+    return Request(prompt, price, 0).costs_so_far(0, 0)
 
 
 def added(one: Usage, other: Usage) -> Usage:

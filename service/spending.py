@@ -11,42 +11,29 @@ Looked at with everything that a model says, so that no more is spent than what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from service.account import Account
-from service.events import Done, Usage
-from service.pricing import Price, cost_of, dearest
+from service.events import Done
 
 __all__ = ["Spending"]
-
-MANY = 1_000_000
-"""Tokens by which the price of one is found: prices are told for as many."""
 
 
 class Spending:
     """What one comparison has spent, of what it may; `stop` is called when that is crossed.
 
-    `asked` has for each model the tokens of its question, and what those ask who may answer it.
+    `questions` has for each model what its question costs by itself.
     """
 
     def __init__(
         self,
         most: float,
-        asked: Mapping[str, tuple[int, Sequence[Price | None]]],
+        questions: Mapping[str, float],
         stop: Callable[[], object],
     ) -> None:
         self._most = most
         self._stop = stop
-        self._question: dict[str, float] = {}
-        self._each: dict[str, float] = {}
-        for name, (input_tokens, prices) in asked.items():
-            # Who steps in for a model may be the dearer one.
-            price = dearest([price for price in prices if price is not None])
-            question = cost_of(_usage(input_tokens, 0), price) or 0.0
-            answered = cost_of(_usage(input_tokens, MANY), price) or 0.0
-            self._question[name] = question
-            self._each[name] = (answered - question) / MANY
-        self._spent = dict(self._question)
+        self._spent = dict(questions)
         self._check()
 
     @property
@@ -56,13 +43,7 @@ class Spending:
 
     def look(self, account: Account) -> None:
         """More has been spent on this model."""
-        name = account.name
-        heard = account.tokens + account.held_tokens
-        self._spent[name] = (
-            account.lost_usd
-            + self._question[name] * max(1, account.at_work)  # none: the next is about to be made
-            + self._each[name] * heard
-        )
+        self._spent[account.name] = account.spent_usd
         self._check()
 
     def ended(self, done: Done) -> None:
@@ -73,9 +54,3 @@ class Spending:
     def _check(self) -> None:
         if self.total > self._most:
             self._stop()
-
-
-def _usage(input_tokens: int, output_tokens: int) -> Usage:
-    return Usage(
-        input_tokens=input_tokens, output_tokens=output_tokens, reasoning_tokens=0, estimated=True
-    )

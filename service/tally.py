@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from service.events import Done
 
@@ -43,13 +43,19 @@ class Tally:
         return self._models
 
     def record(self, model_id: str, done: Done) -> None:
-        """Count one ended answer of `model_id`."""
+        """Count one ended answer of `model_id`, or of whoever stepped in for it when it failed."""
         if done.code in ("cancelled", "server_shutdown"):
             return
+        if done.answered_by is not UNSET:
+            self._count(model_id, error=True)
+            model_id = done.answered_by
+        self._count(model_id, error=done.error)
+
+    def _count(self, model_id: str, *, error: bool) -> None:
         tally = self._models.setdefault(model_id, ModelTally())
         self._models.move_to_end(model_id)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        if done.error:
+        if error:
             tally.failure += 1
             tally.last_error = now
         else:
