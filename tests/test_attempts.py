@@ -6,6 +6,7 @@ All times are virtual and exact; the lot is drawn as each test says.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import count
 from typing import Any
 
@@ -14,13 +15,15 @@ import trio
 import trio.testing
 from msgspec import UNSET
 
+from service.comparison import Comparison
 from service.errors import ProviderError
 from service.events import Chunk, Done, ErrorChunk, Event, Fallback, Queued, Start, Usage
 from service.limiter import Limiter
 from service.patience import Patience
 from service.persistence import Persistence
-from service.providers import Ending
-from service.testing import Connect, Stall, Thought
+from service.pricing import Price
+from service.providers import Ending, Prompt, Sink
+from service.testing import Connect, Script, Stall, Thought
 from tests.asking import comparison, timeline
 from tests.every_step import at_step
 from tests.providing import OneForAll, Turns, too_many
@@ -441,3 +444,140 @@ async def test_when_all_fail_the_last_failure_is_told_and_whose_it_was(
     assert (done.code, done.answered_by) == ("overloaded", "b")
     assert [e.content for _, e in events if isinstance(e, ErrorChunk)] == ["Error: All full."]
     assert done_of(events, "other").code is None
+
+
+# --- counted once ---
+
+DEAR = {"a": Price(input=Decimal("0.001"), output=Decimal("0.001"))}
+IN_STREAM = ProviderError("provider_error", "It broke.", retryable=True, usage=USAGE, cost_usd=0.5)
+
+
+async def stopped(at: float, asked: Comparison) -> Timeline:
+    events: list[tuple[float, Event]] = []
+    async with trio.open_nursery() as nursery, asked.open() as inbox:
+
+        async def stop() -> None:
+            await trio.sleep(at)
+            asked.stop_model("a")
+
+        nursery.start_soon(stop)
+        events += [(trio.current_time(), event) async for event in inbox]
+    return events
+
+
+async def test_what_a_failed_request_took_is_known_though_the_last_one_never_left(
+    autojump_clock: Clock,
+) -> None:
+    no = ProviderError("connect_error", "No.")
+    unreachable: list[tuple[float, Any]] = [(0, no), (1, Connect())]
+    provider = Turns("a", [(1, IN_STREAM)], unreachable)
+    done = done_of(await timeline(provider, persistence=ALWAYS_LONGEST, prices=DEAR))
+    assert (done.code, done.attempts) == ("connect_error", 2)
+    assert (done.usage, done.cost_usd, done.cost_estimated) == (USAGE, 0.5, UNSET)
+
+
+async def test_a_failed_request_is_counted_once_if_the_next_is_never_made(
+    autojump_clock: Clock,
+) -> None:
+    provider = Turns("a", [(1, IN_STREAM)], WHOLE)
+    asked = comparison(provider, persistence=ALWAYS_LONGEST, prices=DEAR)
+    done = done_of(await stopped(1.25, asked))
+    assert (done.code, done.attempts, provider.asked_at) == ("cancelled", 1, [0])
+    assert (done.usage, done.cost_usd, done.cost_estimated) == (USAGE, 0.5, UNSET)
+
+
+async def test_a_silent_request_is_counted_once_if_the_follower_never_gets_its_turn(
+    autojump_clock: Clock,
+) -> None:
+    class OnlyFor(OneForAll):
+        def of(self, provider: str) -> Limiter | None:  # type: ignore[override]
+            return self.limiter if provider == "b" else None
+
+    limiter = Limiter(1)
+    other = Turns("b", WHOLE)
+    asked = comparison(
+        Turns("a", [(0, Stall())]),
+        fallbacks={"a": [other]},
+        limiters=OnlyFor(limiter),
+        text="x" * 400,
+    )
+    with limiter.queue("someone"):
+        done = done_of(await stopped(31, asked))
+    assert (done.attempts, other.asked_at) == (1, [])
+    assert done.usage == Usage(
+        input_tokens=100, output_tokens=0, reasoning_tokens=0, estimated=True
+    )
+
+
+# --- a client that does not read ---
+
+
+async def test_a_client_that_has_not_taken_its_place_in_line_holds_no_place_at_the_provider(
+    autojump_clock: Clock,
+) -> None:
+    limiter = Limiter(1)
+    provider = Turns("a", WHOLE)
+    asked = comparison(provider, limiters=OneForAll(limiter))
+    holder = limiter.queue("x")
+    async with asked.open() as inbox:
+        assert isinstance(await inbox.receive(), Start)
+        await trio.sleep(1)
+        holder.__exit__(None, None, None)
+        await trio.sleep(9)
+        # Asked in its turn; its answer has joined what is still to be taken.
+        assert (provider.asked_at, limiter.running) == ([1], 1)
+        assert await inbox.receive() == Queued(model="a", ahead=0)
+        assert await inbox.receive() == Chunk(model="a", content="x")
+
+
+class HalfASecond(Script):
+    """Its headers take so long."""
+
+    def __init__(self) -> None:
+        super().__init__("a")
+
+    async def stream(self, prompt: Prompt, sink: Sink) -> Ending:
+        sink.connected()
+        await trio.sleep(0.5)
+        sink.first_byte()
+        await sink.text("x")
+        return Ending(finish_reason="stop")
+
+
+async def test_a_slow_client_does_not_make_its_provider_look_slow(autojump_clock: Clock) -> None:
+    limiter = Limiter(4)
+    limiters = OneForAll(limiter)
+    for _ in range(5):
+        await timeline(HalfASecond(), limiters=limiters)
+
+    async def ask_and_pause() -> None:
+        async with comparison(HalfASecond(), limiters=limiters).open() as inbox:
+            async for event in inbox:
+                if isinstance(event, Start):
+                    await trio.sleep(6)
+
+    async with trio.open_nursery() as nursery:
+        holders = [limiter.queue("x") for _ in range(4)]
+        for _ in range(4):
+            nursery.start_soon(ask_and_pause)
+        await trio.sleep(1)
+        for holder in holders:
+            holder.__exit__(None, None, None)
+    assert limiter.limit == 4
+
+
+async def test_text_that_came_before_a_stop_comes_first_whoever_reads_slowly(
+    autojump_clock: Clock,
+) -> None:
+    limiter = Limiter(1)
+    asked = comparison(Turns("a", [(1, "hello"), (0, Stall())]), limiters=OneForAll(limiter))
+    holder = limiter.queue("x")
+    async with asked.open() as inbox:
+        assert isinstance(await inbox.receive(), Start)
+        await trio.sleep(1)
+        holder.__exit__(None, None, None)
+        await trio.sleep(5)
+        asked.stop_model("a")
+        events = [(0.0, event) async for event in inbox]
+    assert said(events) == [(0, "hello")]
+    assert done_of(events).chunks == 1

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from service.events import Chunk, Chunks, ErrorChunk
+from service.events import Chunk, Chunks, ErrorChunk, Queued
 from service.fanin import HELD_BYTES, READ_BYTES, Inbox, Outbox, open_fan_in
 
 
@@ -199,3 +199,18 @@ async def test_who_leaves_while_it_has_its_turn_passes_it_on() -> None:
         inbox.batch_nowait()
         scopes[0].cancel()
     assert third in had
+
+
+async def test_what_is_told_ahead_is_joined_by_what_comes_next_until_it_is_taken() -> None:
+    outbox, inbox = open_fan_in(1)
+    model = outbox.clone()
+    for ahead in (3, 2, 1):
+        model.tell_ahead(Queued(model="a", ahead=ahead))
+    text = Chunk(model="a", content="x")
+    model.put(text)
+    with pytest.raises(RuntimeError):
+        model.tell_ahead(Queued(model="a", ahead=0))  # it is no part of the words behind it
+    assert not model.is_free
+    assert list(await inbox.batch()) == [Queued(model="a", ahead=1), text]
+    assert model.is_free
+    assert inbox._held.size == 0

@@ -16,7 +16,7 @@ from service.events import Chunk, Done, ErrorChunk, Event, Fallback, Queued, Rea
 from service.limiter import Limiter
 from service.patience import Patience
 from service.persistence import Persistence
-from service.providers import Ending
+from service.providers import Ending, Prompt, Sink
 from service.testing import Alive, Connect, Stall, Thought
 from tests.asking import comparison, timeline
 from tests.every_step import at_step
@@ -268,6 +268,120 @@ async def test_the_wait_in_line_does_not_count_for_the_hedge(autojump_clock: Clo
     assert [e.ahead for _, e in got if isinstance(e, Queued)] == [0]
     assert (provider.asked_at, said(got)) == ([10], [(11, "x")])
     assert end_of(got)[1].timings.queue_ms == 10_000
+
+
+async def test_one_that_has_lost_asks_nobody_though_it_fails_at_that_very_moment(
+    autojump_clock: Clock,
+) -> None:
+    class AtOnce(Turns):
+        """Goes on when it is told, in the same step as whoever else is."""
+
+        async def stream(self, prompt: Prompt, sink: Sink) -> Ending:
+            sink.connected()
+            sink.first_byte()
+            await go.wait()
+            return await super().stream(prompt, sink)
+
+    for _ in range(8):  # Trio draws lots for who comes first
+        go = trio.Event()
+        failing = AtOnce("a", [(0, ProviderError("bad_request", "No."))])
+        quick = AtOnce("b", [(0, "quick"), (1, " end")])
+        third = Turns("c", [(1, "x")])
+        async with trio.open_nursery() as nursery:
+
+            async def in_five_seconds(go: trio.Event) -> None:
+                await trio.sleep(5)
+                go.set()
+
+            nursery.start_soon(in_five_seconds, go)
+            events = await timeline(failing, fallbacks={"a": [quick, third]}, hedge_after=2)
+        done = end_of(events)[1]
+        assert (third.asked_at, done.attempts, done.answered_by) == ([], 2, "b")
+        assert (done.timings.connect_ms, done.timings.first_byte_ms) == (2000, 2000)
+        assert done.usage is not None
+        assert done.usage.output_tokens == 3
+
+
+@pytest.mark.parametrize("hedge_after", [None, 200], ids=["alone", "in a race"])
+async def test_who_speaks_at_the_very_moment_of_a_clock_is_in_time(
+    hedge_after: float | None, autojump_clock: Clock
+) -> None:
+    provider = Turns("a", [(5, Connect()), (30, "x"), (60, "y")])
+    done = end_of(await timeline(provider, hedge_after=hedge_after))[1]
+    assert (done.code, done.chunks) == (None, 2)
+
+
+async def test_text_that_is_there_wins_though_its_clock_has_passed_in_a_long_step(
+    autojump_clock: Clock,
+) -> None:
+    class Told(Turns):
+        async def stream(self, prompt: Prompt, sink: Sink) -> Ending:
+            sink.connected()
+            await there.wait()
+            await sink.text("x")
+            await trio.sleep(1)
+            return Ending(finish_reason="stop")
+
+    there = trio.Event()
+    async with trio.open_nursery() as nursery:
+
+        async def be_busy() -> None:
+            await trio.sleep(29.5)
+            there.set()
+            autojump_clock.jump(1)
+
+        nursery.start_soon(be_busy)
+        events = await timeline(Told("a"), hedge_after=200)
+    assert (end_of(events)[1].code, [text for _, text in said(events)]) == (None, ["x"])
+
+
+async def test_what_came_before_a_stop_comes_first_whoever_reads_slowly(
+    autojump_clock: Clock,
+) -> None:
+    limiter = Limiter(1)
+    other = Turns("b", [(1, Thought("t" * 40)), (1, "hello"), (0, Stall())])
+    asked = comparison(
+        Turns("a", [(1, ProviderError("overloaded", "Full."))]),
+        fallbacks={"a": [other]},
+        limiters=OneForAll(limiter),
+        hedge_after=100,
+    )
+    holder = limiter.queue("x")
+    async with asked.open() as inbox:
+        await inbox.receive()
+        await trio.sleep(1)
+        holder.__exit__(None, None, None)
+        await trio.sleep(9)
+        asked.stop_model("a")
+        await trio.sleep(9)
+        events = [(0.0, event) async for event in inbox]
+    kinds = [event.type for _, event in events]
+    assert kinds == ["queued", "fallback", "reasoning", "chunk", "chunk", "done", "complete"]
+    assert said(events) == [(0, "hello")]
+    done = end_of(events)[1]
+    assert (done.chunks, done.stopped_by) == (1, "request")
+    assert done.usage == Usage(
+        input_tokens=1, output_tokens=12, reasoning_tokens=10, estimated=True
+    )
+
+
+async def test_a_fallback_says_why_the_one_before_it_failed(autojump_clock: Clock) -> None:
+    first = Turns("a", [(1, ProviderError("overloaded", "Full."))])
+    events = await timeline(first, fallbacks={"a": [Turns("b", [(1, "x")])]}, hedge_after=3)
+    assert stepped_in(events) == [(2, "b", "overloaded")]
+
+
+async def test_one_that_lost_after_it_was_refused_costs_nothing(autojump_clock: Clock) -> None:
+    class Refusing(Turns):
+        async def stream(self, prompt: Prompt, sink: Sink) -> Ending:
+            sink.connected()
+            sink.refused()
+            sink.first_byte()
+            return await trio.sleep_forever()  # its words are long in coming
+
+    events = await timeline(Refusing("a"), fallbacks={"a": [Turns("b", PAID)]}, hedge_after=3)
+    done = end_of(events)[1]
+    assert (done.usage, done.cost_usd) == (USAGE, 1)
 
 
 async def test_a_bug_in_one_of_them_ends_the_model_and_leaves_nothing(

@@ -9,16 +9,19 @@ from decimal import Decimal
 from trio.testing import MockClock
 
 from service.application import create_app
+from service.errors import ProviderError
 from service.events import Chunk, Done, ErrorChunk, Event, Usage
 from service.eventstream import encode
+from service.persistence import Persistence
 from service.pricing import Price
 from service.providers import Ending
 from service.providers.roster import Roster
 from service.settings import Settings
-from service.testing import Script, Stall, open_app
+from service.testing import Script, Stall, Thought, open_app
 from tests.asking import timeline
 from tests.clients import ask
 from tests.grammar import check_stream, legacy_events
+from tests.providing import Turns
 
 Timed = list[tuple[float, Event]]
 
@@ -119,6 +122,43 @@ async def test_what_was_thought_unheard_counts_when_it_is_reported(
         prices=dict.fromkeys("ab", price(answer=0.001)),
     )
     assert ends(events) == {"a": (1, None), "b": (1, "max_cost_usd")}
+
+
+async def test_what_a_request_took_that_came_to_nothing_counts_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    broken = ProviderError("provider_error", "It broke.", retryable=True, cost_usd=5)
+    provider = Turns("a", [(1, broken)], [(1, "four")] * 50)
+    events = await timeline(
+        provider,
+        max_cost_usd=1,
+        prices={"a": price(answer=0.01)},
+        persistence=Persistence(attempts=3, draw=lambda: 1.0),
+    )
+    assert ends(events) == {"a": (1, "max_cost_usd")}
+    assert provider.asked_at == [0]
+
+
+async def test_what_was_heard_of_a_race_and_held_back_counts_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    thinker = Script("a", *[(1, Thought("t" * 40))] * 50)
+    events = await timeline(
+        thinker, max_cost_usd=0.35, prices={"a": price(answer=0.01)}, hedge_after=100
+    )
+    assert ends(events) == {"a": (4, "max_cost_usd")}  # ten tokens a second
+
+
+async def test_each_request_of_a_race_asks_the_question_again(autojump_clock: MockClock) -> None:
+    provider = Turns("a", [(0, Stall())])
+    events = await timeline(
+        provider,
+        text="x" * 400,
+        max_cost_usd=1.5,
+        prices={"a": price(question=0.01, answer=0)},
+        hedge_after=3,
+    )
+    assert ends(events) == {"a": (3, "max_cost_usd")}
 
 
 async def test_a_cap_that_is_not_reached_changes_nothing(autojump_clock: MockClock) -> None:
