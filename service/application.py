@@ -9,10 +9,12 @@ from werkzeug.exceptions import HTTPException
 
 from service.admission import placed
 from service.openapi import make_documentation
+from service.page import make_assets, make_page
 from service.providers.roster import open_roster
 from service.question import Refusal
 from service.replies import Refused
-from service.routes import ModelId, json_response, make_routes
+from service.responses import json_response
+from service.routes import ModelId, make_routes
 from service.settings import Settings
 from service.shared import OpenRoster, Shared
 from service.surface import may_have_an_unread_body, surfaced
@@ -50,6 +52,8 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
     shared.attach_to(app)
     for name, prefix in (("bare", None), ("api", "/api")):
         app.register_blueprint(make_routes(shared), name=name, url_prefix=prefix)
+        app.register_blueprint(make_page(shared), name=f"{name}_page", url_prefix=prefix)
+    app.register_blueprint(make_assets())
     app.register_blueprint(make_documentation())
     app.asgi_app = surfaced(  # type: ignore[assignment,method-assign]
         placed(app.asgi_app, shared.admission),

@@ -7,7 +7,7 @@ are those of docs/contract.md.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,7 +16,9 @@ from service.fanin import Priority
 from service.providers import Image, Message, Prompt
 from service.providers.images import parse_image
 
-__all__ = ["TIERS", "Entry", "Question", "Refusal", "Tier", "parse_question"]
+__all__ = ["TIERS", "Entry", "Question", "Refusal", "Tier", "decoded", "parse_question"]
+
+Body = TypeVar("Body", bound=Struct)
 
 KEPT_TURNS = 20
 """Turns of history that reach a model; older ones cost more tokens than they are worth."""
@@ -175,7 +177,7 @@ class Question(Struct, frozen=True, kw_only=True):
 
 def parse_question(body: bytes, *, max_models: int) -> Question:
     """Read a request's body; raises `Refusal` (400) with the first thing that is wrong."""
-    asked = _decode(body)
+    asked = decoded(body, QuestionBody)
     tier = TIERS[asked.tier]
     if not asked.input_data.strip():
         raise Refusal(400, "input_required", "input_data must not be blank.")
@@ -295,9 +297,10 @@ def _unused_name(requested: str, taken: set[str]) -> str:
     return name
 
 
-def _decode(body: bytes) -> QuestionBody:
+def decoded(body: bytes, type_: type[Body]) -> Body:
+    """A JSON body as one of these; raises `Refusal` (400) with the first thing that is wrong."""
     try:
-        return msgspec.json.decode(body, type=QuestionBody)
+        return msgspec.json.decode(body, type=type_)
     except msgspec.ValidationError as exc:
         raise Refusal(400, "invalid_request", in_words(str(exc))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

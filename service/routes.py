@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from hashlib import blake2b
-from importlib import resources
-from typing import Any
 
-import msgspec
-import quart.wrappers
-import trio
 from quart import Blueprint, Response, request
-from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 from werkzeug.routing import BaseConverter
 
 from service.admission import Place
 from service.answer import Answer
+from service.bodies import json_body
 from service.comparison import Comparison
 from service.entrants import entrants_of, refuse_what_has_no_price
 from service.events import Chunk, Complete, Done, ErrorChunk, ErrorCode
@@ -24,7 +18,6 @@ from service.providers.roster import UnknownModelError
 from service.question import Refusal, parse_question
 from service.replies import (
     Compared,
-    Greeting,
     Health,
     Models,
     ModelStatistics,
@@ -33,17 +26,15 @@ from service.replies import (
     Ready,
     ShortModelStatistics,
 )
+from service.responses import json_response
 from service.shared import Shared
 from service.stopping import stop_all, stop_one
-from service.surface import PAGE_HEADERS, key_name
+from service.surface import key_name
 
-__all__ = ["ModelId", "json_response", "make_routes"]
+__all__ = ["ModelId", "make_routes"]
 
 NO_LIMIT = 2**31 - 1
 """Stands for "as many as you like" where clients expect a number and compare with it."""
-
-_CLIENT_GONE: Any = getattr(quart.wrappers, "ClientDisconnectedError", ())
-"""Quart 0.23 says so in the middle of a body; before it there is only the cancellation."""
 
 STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -59,15 +50,6 @@ class ModelId(BaseConverter):
 
     regex = ".+"
     part_isolating = False
-
-
-def json_response(
-    value: object, status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
-    """`value` as a JSON body."""
-    return Response(
-        msgspec.json.encode(value), status, headers=headers, content_type="application/json"
-    )
 
 
 def make_routes(shared: Shared) -> Blueprint:
@@ -129,23 +111,12 @@ def make_routes(shared: Shared) -> Blueprint:
             raise _no_place(shared)
         return json_response(Ready())
 
-    @routes.get("/")
-    async def index() -> Response:
-        wants = request.accept_mimetypes.best_match(["application/json", "text/html"])
-        if wants != "text/html":
-            return json_response(Greeting("compare-stream: POST /compare-stream, or see /docs"))
-        page = resources.files("service.web").joinpath("index.html").read_bytes()
-        return Response(page, headers=PAGE_HEADERS, content_type="text/html; charset=utf-8")
-
     return routes
 
 
 async def _admitted(shared: Shared) -> Comparison:
     """The comparison that the request asks for; raises `Refusal` if it may not begin."""
-    # Read before anything is refused: a connection with half a request in it is of no more use.
-    body = await _body(shared.settings.limits.max_body_bytes)
-    if request.mimetype != "application/json":
-        raise Refusal(415, "not_json", "The request needs Content-Type: application/json.")
+    body = await json_body(shared.settings.limits.max_body_bytes)
     question = parse_question(body, max_models=shared.settings.limits.max_models)
     try:
         entrants = entrants_of(question, shared.roster.find, shared.roster.price)
@@ -203,24 +174,6 @@ def _no_place(shared: Shared) -> Refusal:
         "The service runs as many comparisons as it may; try again in a second.",
         headers={"Retry-After": "1"},
     )
-
-
-async def _body(limit: int) -> bytes:
-    """The request's body; raises the exception of 408 or 413.
-
-    Taken as it comes: without a Content-Length, Quart 0.23 looks at the size when all is there.
-    """
-    body = bytearray()
-    with trio.move_on_after(request.body_timeout or math.inf):
-        try:
-            async for piece in request.body:
-                body += piece
-                if len(body) > limit:
-                    raise RequestEntityTooLarge
-        except _CLIENT_GONE:
-            await trio.sleep_forever()  # whoever noticed is cancelling the request
-        return bytes(body)
-    raise RequestTimeout
 
 
 async def _gather(comparison: Comparison) -> Compared:

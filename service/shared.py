@@ -10,6 +10,7 @@ import trio
 
 from service.admission import Admission
 from service.allowance import Allowance
+from service.formatting import Formatter
 from service.limiter import Limiters
 from service.progress import Experience
 from service.providers.roster import Roster, open_roster
@@ -44,6 +45,7 @@ class Shared:
         self.tally = Tally()
         self.experience = Experience()
         self.allowance = Allowance(settings.limits.daily_model_responses)
+        self.formatter = Formatter()
         self.admission = Admission(settings.limits.max_comparisons)
 
     @staticmethod

@@ -11,15 +11,15 @@ SERVICE = Path(__file__).parents[1] / "service"
 
 # From the values up; a module may import from rows above its own, and within its own package.
 LAYERS = [
-    {"ceiling", "door", "events", "eventstream", "latency", "line", "log_outlet"}
-    | {"redaction", "refusals", "surface", "verdict", "web"},
+    {"ceiling", "door", "events", "eventstream", "latency", "line", "log_outlet", "markup"}
+    | {"redaction", "refusals", "responses", "surface", "verdict", "web"},
     {"errors", "jsonlines", "fanin", "load", "pricing", "pulse"},
     {"limiter", "patience", "persistence"},
     {"upstream", "simulator", "settings"},
     {"providers", "log"},
     {"request"},
     {"question", "account", "running", "observing", "tally", "allowance", "exposure"},
-    {"entrants", "heartbeat", "outcome", "progress", "spending"},
+    {"bodies", "entrants", "formatting", "heartbeat", "outcome", "progress", "spending"},
     {"outlet"},
     {"attempts"},
     {"contender"},
@@ -29,7 +29,7 @@ LAYERS = [
     {"admission"},
     {"answer", "shared", "replies"},
     {"stopping"},
-    {"routes", "openapi"},
+    {"routes", "openapi", "page"},
     {"application"},
     {"edge"},
     {"testing", "cli", "app"},
@@ -38,8 +38,11 @@ LAYERS = [
 WHO_MAY_IMPORT = {
     "httpx": {"upstream"},
     "hypercorn": {"edge"},
-    "quart": {"answer", "routes", "application", "openapi"},
+    "quart": {"answer", "application", "bodies", "openapi", "page", "responses", "routes"},
     "quart_trio": {"application", "testing"},
+    "markdown_it": {"markup"},
+    "nh3": {"markup"},
+    "pygments": {"markup"},
     "rich": {"cli"},
     "click": {"cli"},
 }

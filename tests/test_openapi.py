@@ -202,7 +202,7 @@ def test_each_route_of_the_application_is_described_and_nothing_else() -> None:
     served = {
         (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in create_app(Settings()).url_map.iter_rules()
-        if not rule.rule.startswith(("/api/", "/docs", "/openapi.json"))
+        if not rule.rule.startswith(("/api/", "/docs", "/openapi.json", "/web/"))
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert {(path, method) for path, method, _ in operations()} == served

@@ -31,7 +31,7 @@ SERVER = Server(api_keys={"laptop": DIGEST, "phone": OTHER_DIGEST})
 GUARDED = Settings(server=SERVER)
 
 CLOSED = [
-    *(("POST", path) for path in ("/compare-stream", "/compare")),
+    *(("POST", path) for path in ("/compare-stream", "/compare", "/format")),
     *(("GET", path) for path in ("/models", "/model-stats", "/rate-limit-status")),
 ]
 OPEN = ["/", "/health", "/readyz", "/docs", "/docs/docs.js", "/openapi.json"]
@@ -75,7 +75,7 @@ async def test_without_a_valid_key_nothing_is_answered_and_nobody_asked(
     script = Script("a", (0, "x"))
     async with open_app(app := guarded_app(script)):
         for prefix in ("", "/api"):
-            question = asking("a:m") if method == "POST" else None
+            question = asking("a:m", text="x") if method == "POST" else None
             reply = await call(app, method, prefix + path, json_body=question, headers=headers)
             check_unauthorized(reply)
     assert script.opened == 0
@@ -100,7 +100,7 @@ async def test_with_a_valid_key_everything_is_answered(
     method: str, path: str, headers: dict[str, str]
 ) -> None:
     async with open_app(app := guarded_app()):
-        question = asking("a:m") if method == "POST" else None
+        question = asking("a:m", text="x") if method == "POST" else None
         for prefix in ("", "/api"):
             reply = await call(app, method, prefix + path, json_body=question, headers=headers)
             assert reply.status == 200
@@ -118,7 +118,7 @@ def test_every_route_that_is_not_free_is_closed() -> None:
     rules = {rule.rule for rule in create_app(GUARDED).url_map.iter_rules()}
     bare = {rule for rule in rules if not rule.startswith("/api/")}
     free = {rule for rule in bare if keys_module._is_open(rule)}
-    assert free == {*OPEN, "/docs/<asset>"} - {"/docs/docs.js"}
+    assert free == {*OPEN, "/docs/<asset>", "/web/<name>"} - {"/docs/docs.js"}
     assert closed <= bare - free
     assert {rule.removeprefix("/api") for rule in rules - bare if keys_module._is_open(rule)} == {
         *UNDER_API

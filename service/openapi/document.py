@@ -25,8 +25,11 @@ from service.events import (
     Timings,
     Usage,
 )
+from service.formatting import Formatted, TextBody
 from service.openapi.examples import (
     COMPARED,
+    FORMATTED,
+    MARKDOWN,
     QUESTIONS,
     REFUSALS,
     STOPPED,
@@ -60,11 +63,19 @@ from service.replies import (
 
 __all__ = ["document"]
 
-READ = (QuestionBody, Turn)
+READ = (QuestionBody, Turn, TextBody)
 SENT = (
     *(Start, Queued, Fallback, Chunk, ErrorChunk, Reasoning, Progress, Done, Complete),
     *(Timings, Usage, Metadata),
-    *(Compared, Models, CatalogueModel, ModelStats, ModelStatistics, ShortModelStatistics),
+    *(
+        Compared,
+        Formatted,
+        Models,
+        CatalogueModel,
+        ModelStats,
+        ModelStatistics,
+        ShortModelStatistics,
+    ),
     *(ModelPrice, SourceState, Stopping, RateLimitStatus, Health, Ready, Greeting, Refused),
 )
 
@@ -104,9 +115,17 @@ comparison: a chunk that begins with `Error: `, and `done` with the code `cancel
 has its whole answer at that very moment may still end well.
 """
 
+FORMATTING = """\
+The page asks for it when an answer is whole. What comes back is on a short list of elements: \
+no script, style, image or frame, and links only to `http`, `https` and `mailto`. HTML in the text \
+is shown as text, an image as a link to it. A text that takes too long to read as Markdown comes \
+back as one `pre`. Nothing is counted against the allowance.
+"""
+
 EVERYWHERE = (404, 405, 421, 500)
 """What any path may answer."""
 TO_A_LOOK = (401, *EVERYWHERE)
+TO_A_TEXT = (400, 401, 404, 405, 408, 413, 415, 421, 500)
 TO_A_QUESTION = (400, 401, 404, 405, 408, 413, 415, 421, 429, 500, 503)
 
 SECURITY_SCHEMES = {
@@ -166,6 +185,7 @@ def _paths() -> dict[str, Any]:
         "/comparisons/{comparison_id}/models/{name}": {
             "delete": _stop("stop_model", "Stop one model of a comparison", ID, NAME),
         },
+        "/format": {"post": _format()},
         "/models": {
             "get": _look("models", "List the models to choose from", _json("Models")),
         },
@@ -295,6 +315,33 @@ def _stop(operation: str, summary: str, *parameters: dict[str, Any]) -> dict[str
                 },
             },
             **_refused(TO_A_LOOK),
+        },
+    }
+
+
+def _format() -> dict[str, Any]:
+    examples = {"short": {"value": {"text": MARKDOWN}}}
+    return {
+        "tags": ["look"],
+        "operationId": "format",
+        "summary": "Make safe HTML of an answer's Markdown",
+        "description": FORMATTING,
+        "security": KEY_IF_ANY,
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": ref("TextBody"), "examples": examples}},
+        },
+        "responses": {
+            "200": {
+                "description": "OK",
+                "content": {
+                    "application/json": {
+                        "schema": ref("Formatted"),
+                        "examples": {"short": shown(FORMATTED)},
+                    }
+                },
+            },
+            **_refused(TO_A_TEXT),
         },
     }
 

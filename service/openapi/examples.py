@@ -22,9 +22,20 @@ from service.events import (
     Usage,
 )
 from service.eventstream import PING, encode
+from service.formatting import Formatted
 from service.replies import Compared, Refused, Stopping
 
-__all__ = ["COMPARED", "QUESTIONS", "REFUSALS", "STOPPED", "STREAM", "RefusalKind", "shown"]
+__all__ = [
+    "COMPARED",
+    "FORMATTED",
+    "MARKDOWN",
+    "QUESTIONS",
+    "REFUSALS",
+    "STOPPED",
+    "STREAM",
+    "RefusalKind",
+    "shown",
+]
 
 
 def shown(value: Struct, summary: str | None = None) -> dict[str, Any]:
@@ -80,6 +91,12 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     },
 }
 """Request bodies by their summary; the first is what the page offers to send."""
+
+MARKDOWN = "Because of *scattering*: <https://example.org/sky>"
+FORMATTED = Formatted(
+    '<p>Because of <em>scattering</em>: <a href="https://example.org/sky" target="_blank" '
+    'rel="noopener noreferrer nofollow">https://example.org/sky</a></p>\n'
+)
 
 USAGE = Usage(input_tokens=9, output_tokens=12, reasoning_tokens=4, estimated=False)
 METADATA = Metadata(

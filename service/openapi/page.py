@@ -6,17 +6,16 @@ importing it reads 9 MB and builds pages that we do not use.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 import trio
-from quart import Blueprint, Response, abort, request
+from quart import Blueprint, Response, abort
 
 from service.openapi.document import document
+from service.responses import Content, respond
 from service.surface import PAGE_HEADERS
 
 __all__ = ["make_documentation"]
@@ -32,10 +31,6 @@ ASSETS = {
 }
 """What `/docs/<asset>` has, and as what."""
 
-HEADERS = {
-    # Asked for each time and answered with 304 until the service or swagger-ui is another version.
-    "Cache-Control": "no-cache",
-}
 POLICY = {
     **PAGE_HEADERS,
     # Icons are data URLs; swagger-ui needs no inline style and no `eval`.
@@ -53,47 +48,32 @@ def make_documentation() -> Blueprint:
 
     @routes.get("/openapi.json")
     async def openapi() -> Response:
-        return await _respond(await trio.to_thread.run_sync(_document), "application/json")
+        return await respond(await trio.to_thread.run_sync(_document), "application/json")
 
     @routes.get("/docs")
     async def docs() -> Response:
-        response = await _respond(await trio.to_thread.run_sync(_file, "docs.html"), HTML)
-        response.headers.update(POLICY)
-        return response
+        return await respond(await trio.to_thread.run_sync(_file, "docs.html"), HTML, POLICY)
 
     @routes.get("/docs/<asset>")
     async def docs_asset(asset: str) -> Response:
         if asset not in ASSETS:
             abort(404)
-        return await _respond(await trio.to_thread.run_sync(_file, asset), ASSETS[asset])
+        return await respond(await trio.to_thread.run_sync(_file, asset), ASSETS[asset])
 
     return routes
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    body: bytes
-    etag: str
-
-
-async def _respond(content: _Content, content_type: str) -> Response:
-    response = Response(content.body, headers=HEADERS, content_type=content_type)
-    response.set_etag(content.etag)
-    await response.make_conditional(request)
-    return response
 
 
 # Both are slow once (a file of 1.5 MB, the sources parsed), so they run in a thread.
 
 
 @cache
-def _document() -> _Content:
-    return _content(msgspec.json.encode(document()))
+def _document() -> Content:
+    return Content.of(msgspec.json.encode(document()))
 
 
 @cache
-def _file(name: str) -> _Content:
-    return _content(_path(name).read_bytes())
+def _file(name: str) -> Content:
+    return Content.of(_path(name).read_bytes())
 
 
 def _path(name: str) -> Path:
@@ -110,7 +90,3 @@ def _swagger() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("The package offapi, which has the files of /docs, is missing.")
     return Path(spec.submodule_search_locations[0])
-
-
-def _content(body: bytes) -> _Content:
-    return _Content(body, hashlib.sha256(body).hexdigest()[:32])

@@ -31,7 +31,7 @@ OPEN = frozenset(
     {prefix + path for prefix in ("", "/api") for path in ("/", "/health", "/readyz")}
     | {"/docs", "/openapi.json"}
 )
-ASSETS = re.compile("/docs/[^/]+")
+ASSETS = re.compile("/(?:docs|web)/[^/]+")
 
 UNAUTHORIZED = Denial(
     401,
