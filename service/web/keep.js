@@ -1,0 +1,103 @@
+// Conversations kept in this browser (IndexedDB), with every event and its time: what can be opened,
+// played again, or thrown away. Nothing of it is sent anywhere.
+
+const DATABASE = "compare-stream";
+const STORE = "conversations";
+/** Older ones are thrown away; at about half a megabyte each that is what a browser gives freely. */
+const MOST_KEPT = 100;
+
+function opened() {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(DATABASE, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id" });
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+async function inStore(mode, work) {
+  const database = await opened();
+  try {
+    return await new Promise((resolve, reject) => {
+      const transaction = database.transaction(STORE, mode);
+      const request = work(transaction.objectStore(STORE));
+      transaction.oncomplete = () => resolve(request?.result);
+      transaction.onerror = transaction.onabort = () => reject(transaction.error);
+    });
+  } finally {
+    database.close();
+  }
+}
+
+/** A round as it is kept: what was asked, and all that happened. `state.replayed` reads it. */
+export function recordingOf(round) {
+  return {
+    id: round.id,
+    question: round.question,
+    askedAt: round.askedAt,
+    shared: round.shared,
+    models: round.slots.map((slot) => ({ id: slot.requested, parameters: slot.own, fallbacks: slot.fallbacks })),
+    log: round.log,
+  };
+}
+
+/** Keep the conversation `id` as it is now. Throws where the browser keeps nothing. */
+export async function keep(id, rounds) {
+  const recordings = rounds.map(recordingOf);
+  await inStore("readwrite", (store) => store.put({ id, at: Date.now(), rounds: recordings }));
+  const ids = (await kept()).map((conversation) => conversation.id);
+  for (const old of ids.slice(MOST_KEPT)) await forget(old);
+}
+
+/** All conversations, the newest first. */
+export async function kept() {
+  const all = await inStore("readonly", (store) => store.getAll());
+  return all.sort((a, b) => b.at - a.at);
+}
+
+export const forget = (id) => inStore("readwrite", (store) => store.delete(id));
+
+export const forgetAll = () => inStore("readwrite", (store) => store.clear());
+
+/**
+ * A recording from a file's text, looked over: a stranger may have written it. Throws `Error` with
+ * a sentence for people.
+ */
+export function recordingFrom(text) {
+  let file;
+  try {
+    file = JSON.parse(text);
+  } catch {
+    throw new Error("This file is not JSON.");
+  }
+  const recording = file?.recording;
+  const isRight =
+    typeof recording?.question === "string" &&
+    Array.isArray(recording.models) && recording.models.length > 0 && recording.models.length <= 64 &&
+    recording.models.every((model) => typeof model?.id === "string") &&
+    Array.isArray(recording.log) && recording.log.every((entry) => isEntry(entry, recording.models.length));
+  if (!isRight) throw new Error("This file is no recording of a comparison.");
+  return {
+    id: crypto.randomUUID?.() ?? String(Date.now()),
+    question: recording.question,
+    askedAt: typeof recording.askedAt === "string" ? recording.askedAt : null,
+    shared: {},
+    models: recording.models.map((model) => ({ id: model.id })),
+    log: recording.log,
+  };
+}
+
+const TEXT_IN = { chunk: "content", reasoning: "content" };
+
+function isEntry(entry, models) {
+  if (!Array.isArray(entry)) return false;
+  const [at, run, event] = entry;
+  if (!Number.isFinite(at) || at < 0 || !Number.isInteger(run) || run < 0 || run > 999) return false;
+  if (typeof event?.type !== "string") return false;
+  if (event.type in TEXT_IN && typeof event[TEXT_IN[event.type]] !== "string") return false;
+  if (event.type === "asked") {
+    return Array.isArray(event.slots) && event.slots.every((slot) => Number.isInteger(slot) && slot >= 0 && slot < models);
+  }
+  if (event.type === "done" && event.timings !== undefined && !Number.isFinite(event.timings?.duration_ms)) return false;
+  return true;
+}

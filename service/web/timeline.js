@@ -1,0 +1,152 @@
+// The picture: a bar for each model over one axis of time, and below it the same answers one after
+// another. Drawn in pixels, so that its letters have the same size on every screen.
+
+import { $, el, mark, put, show, svg } from "./dom.js";
+import { axisEnd, segments, ticks } from "./scale.js";
+import { figures, firstTokenAfter, isOpen, isOver, lasted } from "./state.js";
+import { counted, dollars, seconds, shortName, STATES } from "./words.js";
+
+const ROW = 24;
+const BAR = 14;
+const AXIS = 20;
+const END = { done: "✓", failed: "✕", stopped: "■", lost: "⚡" };
+
+export class Timeline {
+  #width = 0;
+  #rows = [];
+  #axis = "";
+  #spoken = "";
+
+  constructor(onResize) {
+    this.svg = $("timeline");
+    this.grid = this.svg.querySelector(".grid");
+    this.bars = this.svg.querySelector(".bars");
+    this.now = this.svg.querySelector(".now");
+    new ResizeObserver(([entry]) => {
+      this.#width = Math.floor(entry.contentRect.width);
+      onResize();
+    }).observe(this.svg.parentElement);
+  }
+
+  /** Make the rows of `round`. */
+  show(round) {
+    this.round = round;
+    this.#axis = "";
+    this.#spoken = "";
+    this.#rows = round.slots.map((slot) => makeRow(slot));
+    this.bars.replaceChildren(...this.#rows.map((row) => row.group));
+    $("apart").replaceChildren(...round.slots.map((slot) => el("span", { title: slot.name })));
+  }
+
+  draw(now) {
+    if (!this.round || this.#width === 0) return;
+    const { slots } = this.round;
+    const narrow = this.#width < 560;
+    const gutter = narrow ? 0 : 132;
+    const over = isOver(this.round);
+    const last = Math.max(...slots.map((slot) => (slot.endedAt ?? now) - slot.shift));
+    // Behind a bar stands how it ended; on a phone its name stands in the row.
+    const room = this.#width - gutter - (narrow ? 76 : 104);
+    const end = axisEnd(last, over);
+    const x = (at) => gutter + (at / end) * room;
+    this.#drawAxis(end, x, room, slots.length * ROW);
+    slots.forEach((slot, place) => drawRow(this.#rows[place], slot, { now, x, gutter, y: AXIS + place * ROW }));
+    this.#drawNow(over ? null : x(last), slots.length * ROW);
+    this.#drawFigures(now, over);
+  }
+
+  #drawAxis(end, x, room, height) {
+    const key = `${end} ${this.#width} ${height}`;
+    if (key === this.#axis) return;
+    this.#axis = key;
+    mark(this.svg, "width", this.#width);
+    mark(this.svg, "height", AXIS + height + 2);
+    this.grid.replaceChildren(...ticks(end, Math.max(2, room / 64)).flatMap(({ at, words }) => [
+      svg("line", { x1: x(at), x2: x(at), y1: AXIS - 4, y2: AXIS + height }),
+      svg("text", { x: x(at) + (at === 0 ? 0 : -2), y: 12, "text-anchor": at === 0 ? "start" : "middle" }, words),
+    ]));
+  }
+
+  #drawNow(at, height) {
+    mark(this.now, "visibility", at === null ? "hidden" : "visible");
+    if (at === null) return;
+    mark(this.now, "transform", `translate(${at.toFixed(1)} 0)`);
+    mark(this.now, "y1", AXIS - 4);
+    mark(this.now, "y2", AXIS + height);
+  }
+
+  #drawFigures(now, over) {
+    const told = figures(this.round, now);
+    const several = this.round.slots.length > 1;
+    put($("wall"), seconds(told.wall));
+    put($("slowest"), seconds(told.slowest));
+    put($("sum"), seconds(told.sum));
+    put($("speedup"), `${told.speedup.toFixed(1)} ×`);
+    put($("cost"), told.cost === null ? "not known" : dollars(told.cost));
+    put($("measured"), !over ? "so far" : told.measured ? "by this page's clock" : "");
+    show($("apart-rows"), several);
+    this.#drawApart(told, now);
+    this.#speak(told, over);
+  }
+
+  /** Two bars over one scale: all at once, and each answer's time laid behind the one before. */
+  #drawApart(told, now) {
+    const whole = Math.max(told.sum, told.wall, 1);
+    $("together").style.width = `${((100 * told.wall) / whole).toFixed(2)}%`;
+    put($("together-time"), seconds(told.wall));
+    put($("apart-time"), seconds(told.sum));
+    [...$("apart").children].forEach((part, place) => {
+      part.style.width = `${((100 * lasted(this.round.slots[place], now)) / whole).toFixed(2)}%`;
+    });
+  }
+
+  /** For a screen reader: what the picture shows, told anew when a model's state is another. */
+  #speak(told, over) {
+    const { slots } = this.round;
+    const key = slots.map((slot) => slot.state + slot.asks).join() + over;
+    if (key === this.#spoken) return;
+    this.#spoken = key;
+    const each = slots.map((slot) =>
+      isOpen(slot) ? `${slot.name} ${STATES[slot.state]}` : `${slot.name} ${STATES[slot.state]} after ${seconds(lasted(slot, 0))}`);
+    const whole = over ? ` Together ${seconds(told.wall)}; one after another ${seconds(told.sum)}, ${told.speedup.toFixed(1)} times as long.` : "";
+    mark(this.svg, "aria-label", `Timeline of ${counted(slots.length, "model")}: ${each.join("; ")}.${whole}`);
+  }
+}
+
+function makeRow(slot) {
+  const short = shortName(slot.name);
+  const name = svg("text", { class: "row-name" }, short.length > 18 ? `${short.slice(0, 17)}…` : short);
+  const title = svg("title", {}, slot.name);
+  const first = svg("path", { class: "first", d: "M0 -2 V16 M-3 -2 H3" });
+  const ended = svg("text", { class: "row-end" });
+  const bars = svg("g");
+  return { group: svg("g", { class: "row" }, title, bars, first, name, ended), bars, first, name, ended, rects: [], sight: "" };
+}
+
+function drawRow(row, slot, { now, x, gutter, y }) {
+  const parts = segments(slot, now);
+  const last = parts.at(-1)?.to ?? 0;
+  const top = y + (ROW - BAR) / 2;
+  const sight = `${slot.asks} ${slot.state} ${x(last).toFixed(1)} ${y} ${gutter} ${x(0)} ${x(1000)}`;
+  if (sight === row.sight) return;
+  row.sight = sight;
+  mark(row.group, "data-state", slot.state);
+  while (row.rects.length > parts.length) row.rects.pop().remove();
+  parts.forEach(({ kind, from, to }, place) => {
+    row.rects[place] ??= row.bars.appendChild(svg("rect", { height: BAR, rx: 1.5 }));
+    const rect = row.rects[place];
+    mark(rect, "class", `phase ${kind}`);
+    mark(rect, "fill", kind === "writing" ? null : `url(#hatch-${kind})`);
+    mark(rect, "x", x(from).toFixed(1));
+    mark(rect, "y", top);
+    mark(rect, "width", Math.max(0.5, x(to) - x(from)).toFixed(1));
+  });
+  const first = firstTokenAfter(slot);
+  mark(row.first, "visibility", first === null ? "hidden" : "visible");
+  if (first !== null) mark(row.first, "transform", `translate(${x(Math.min(first, last)).toFixed(1)} ${top})`);
+  mark(row.name, "x", gutter === 0 ? 4 : 0);
+  mark(row.name, "y", top + 11);
+  mark(row.ended, "x", (x(last) + 5).toFixed(1));
+  mark(row.ended, "y", top + 11);
+  put(row.ended, isOpen(slot) ? seconds(last) : `${END[slot.state]} ${seconds(lasted(slot, now))}`);
+}
