@@ -1,7 +1,7 @@
 // Where the question is written.
 
 import { $, el, mark, put, show } from "./dom.js";
-import { counted, shortName } from "./words.js";
+import { shortName } from "./words.js";
 
 const EXAMPLES = [
   "Explain structured concurrency to a Go programmer.",
@@ -79,7 +79,7 @@ export class Ask {
     $("compare").disabled = running;
     show($("stop-all"), running);
     show($("welcome"), rounds === 0);
-    put($("follow-words"), `Follow-up: each model remembers its own ${counted(rounds, "answer")}`);
+    put($("follow-words"), `Follow-up: each remembers its own ${rounds > 1 ? "answers" : "answer"}`);
     mark(this.prompt, "placeholder", follows ? "Ask all of them further…" : "Ask all of them…");
   }
 

@@ -21,7 +21,7 @@ import { Reporter, say } from "./say.js";
 import { isOpen, isOver, replayed, tell } from "./state.js";
 import { themeWords, turn } from "./theme.js";
 import { Timeline } from "./timeline.js";
-import { counted, cutWords } from "./words.js";
+import { cutWords } from "./words.js";
 
 const choice = new Choice();
 const picker = new Picker(choice);
@@ -70,8 +70,8 @@ function drawAround(round) {
   const over = isOver(round);
   const unfinished = round.slots.filter(isUnfinished).length;
   put($("asked"), round.question);
-  show($("again-open"), !player && unfinished > 0);
-  put($("again-open"), `Ask ${counted(unfinished, "unfinished one")} again`);
+  show($("again-open"), over && !player && unfinished > 0);
+  put($("again-open"), `Ask the ${unfinished > 1 ? `${unfinished} unfinished ones` : "unfinished one"} again`);
   for (const id of ["open-differences", "open-export", "play"]) show($(id), over && !player);
   put($("replay-pause"), player?.isOver ? "From the start" : player?.clock.speed === 0 ? "Go on" : "Pause");
 }

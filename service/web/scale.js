@@ -18,19 +18,31 @@ export function ticks(end, room) {
   const step = 1000 * (STEPS.find((each) => end / (each * 1000) <= room) ?? end / 1000);
   const digits = step < 1000 ? 1 : 0;
   const marks = [];
-  for (let at = 0; at <= end; at += step) marks.push({ at, words: `${(at / 1000).toFixed(digits)} s` });
+  for (let at = 0; at <= end; at += step) {
+    marks.push({ at, words: `${at === 0 ? 0 : (at / 1000).toFixed(digits)} s` });
+  }
   return marks;
+}
+
+/** Milliseconds from a slot's beginning to its end, or to `now`; the service's figure if it told one. */
+export function lengthOf(slot, now) {
+  return slot.facts?.timings?.duration_ms ?? Math.max(0, (slot.endedAt ?? now) - slot.shift);
 }
 
 /**
  * What a slot did, as [{kind, from, to}] since it was asked: its phases, the last up to its end or
- * `now`. They touch, and none is negative.
+ * `now`. They touch, and none is negative. Where the service has said when the first token came, that
+ * is where writing begins, not when the page heard of it.
  */
 export function segments(slot, now) {
-  const last = Math.max(0, (slot.endedAt ?? now) - slot.shift);
-  return slot.phases.map(([kind, at], place) => {
-    const from = Math.min(at - slot.shift, last);
-    const next = slot.phases[place + 1];
-    return { kind, from, to: next ? Math.min(next[1] - slot.shift, last) : last };
+  const last = lengthOf(slot, now);
+  const first = slot.facts?.timings?.first_token_ms ?? null;
+  const begins = slot.phases.map(([kind, at], place) => {
+    const isFirst = kind === "writing" && slot.phases.findIndex(([other]) => other === kind) === place;
+    return Math.min(isFirst && first !== null ? Math.min(first, at - slot.shift) : at - slot.shift, last);
+  });
+  return slot.phases.map(([kind], place) => {
+    const to = place + 1 < begins.length ? begins[place + 1] : last;
+    return { kind, from: Math.min(begins[place], to), to };
   });
 }

@@ -227,11 +227,12 @@ export function figures(round, now) {
   for (const slot of slots) {
     counts[isOpen(slot) ? "open" : slot.state] += 1;
     const duration = lasted(slot, now);
-    wall = Math.max(wall, (slot.endedAt ?? now) - slot.shift);
+    wall = Math.max(wall, (slot.endedAt ?? now) - slot.shift, duration);
     slowest = Math.max(slowest, duration);
     sum += duration;
-    const price = slot.facts ? slot.facts.cost_usd : null;
-    cost = cost === null || price === null || price === undefined ? null : cost + price;
+    if (isOpen(slot)) continue; // its cost is told at its end
+    const price = slot.facts?.cost_usd ?? null;
+    cost = cost === null || price === null ? null : cost + price;
   }
   const told = round.runs.length === 1 ? round.runs[0].metadata : null;
   if (told) {

@@ -2,12 +2,14 @@
 // another. Drawn in pixels, so that its letters have the same size on every screen.
 
 import { $, el, mark, put, show, svg } from "./dom.js";
-import { axisEnd, segments, ticks } from "./scale.js";
+import { axisEnd, lengthOf, segments, ticks } from "./scale.js";
 import { figures, firstTokenAfter, isOpen, isOver, lasted } from "./state.js";
 import { counted, dollars, seconds, shortName, STATES } from "./words.js";
 
-const ROW = 24;
-const BAR = 14;
+/** Pixels: a row and the bar in it, for a few models and for many. */
+const WIDE = { row: 24, bar: 14 };
+const TIGHT = { row: 19, bar: 12 };
+const MANY = 5;
 const AXIS = 20;
 const END = { done: "✓", failed: "✕", stopped: "■", lost: "⚡" };
 
@@ -42,16 +44,17 @@ export class Timeline {
     if (!this.round || this.#width === 0) return;
     const { slots } = this.round;
     const narrow = this.#width < 560;
-    const gutter = narrow ? 0 : 132;
+    const gutter = narrow ? 78 : 132;
     const over = isOver(this.round);
-    const last = Math.max(...slots.map((slot) => (slot.endedAt ?? now) - slot.shift));
-    // Behind a bar stands how it ended; on a phone its name stands in the row.
-    const room = this.#width - gutter - (narrow ? 76 : 104);
+    const size = slots.length > MANY ? TIGHT : WIDE;
+    const last = Math.max(...slots.map((slot) => lengthOf(slot, now)));
+    // Behind a bar stands how it ended.
+    const room = this.#width - gutter - (narrow ? 56 : 104);
     const end = axisEnd(last, over);
     const x = (at) => gutter + (at / end) * room;
-    this.#drawAxis(end, x, room, slots.length * ROW);
-    slots.forEach((slot, place) => drawRow(this.#rows[place], slot, { now, x, gutter, y: AXIS + place * ROW }));
-    this.#drawNow(over ? null : x(last), slots.length * ROW);
+    this.#drawAxis(end, x, room / (narrow ? 48 : 90), slots.length * size.row);
+    slots.forEach((slot, place) => drawRow(this.#rows[place], slot, { now, x, gutter, size, y: AXIS + place * size.row }));
+    this.#drawNow(over ? null : x(last), slots.length * size.row);
     this.#drawFigures(now, over);
   }
 
@@ -61,7 +64,7 @@ export class Timeline {
     this.#axis = key;
     mark(this.svg, "width", this.#width);
     mark(this.svg, "height", AXIS + height + 2);
-    this.grid.replaceChildren(...ticks(end, Math.max(2, room / 64)).flatMap(({ at, words }) => [
+    this.grid.replaceChildren(...ticks(end, Math.max(2, room)).flatMap(({ at, words }) => [
       svg("line", { x1: x(at), x2: x(at), y1: AXIS - 4, y2: AXIS + height }),
       svg("text", { x: x(at) + (at === 0 ? 0 : -2), y: 12, "text-anchor": at === 0 ? "start" : "middle" }, words),
     ]));
@@ -114,8 +117,7 @@ export class Timeline {
 }
 
 function makeRow(slot) {
-  const short = shortName(slot.name);
-  const name = svg("text", { class: "row-name" }, short.length > 18 ? `${short.slice(0, 17)}…` : short);
+  const name = svg("text", { class: "row-name" });
   const title = svg("title", {}, slot.name);
   const first = svg("path", { class: "first", d: "M0 -2 V16 M-3 -2 H3" });
   const ended = svg("text", { class: "row-end" });
@@ -123,30 +125,33 @@ function makeRow(slot) {
   return { group: svg("g", { class: "row" }, title, bars, first, name, ended), bars, first, name, ended, rects: [], sight: "" };
 }
 
-function drawRow(row, slot, { now, x, gutter, y }) {
+function drawRow(row, slot, { now, x, gutter, size, y }) {
   const parts = segments(slot, now);
   const last = parts.at(-1)?.to ?? 0;
-  const top = y + (ROW - BAR) / 2;
+  const top = y + (size.row - size.bar) / 2;
   const sight = `${slot.asks} ${slot.state} ${x(last).toFixed(1)} ${y} ${gutter} ${x(0)} ${x(1000)}`;
   if (sight === row.sight) return;
   row.sight = sight;
   mark(row.group, "data-state", slot.state);
   while (row.rects.length > parts.length) row.rects.pop().remove();
   parts.forEach(({ kind, from, to }, place) => {
-    row.rects[place] ??= row.bars.appendChild(svg("rect", { height: BAR, rx: 1.5 }));
+    row.rects[place] ??= row.bars.appendChild(svg("rect", { rx: 1.5 }));
     const rect = row.rects[place];
     mark(rect, "class", `phase ${kind}`);
     mark(rect, "fill", kind === "writing" ? null : `url(#hatch-${kind})`);
     mark(rect, "x", x(from).toFixed(1));
     mark(rect, "y", top);
+    mark(rect, "height", size.bar);
     mark(rect, "width", Math.max(0.5, x(to) - x(from)).toFixed(1));
   });
   const first = firstTokenAfter(slot);
   mark(row.first, "visibility", first === null ? "hidden" : "visible");
   if (first !== null) mark(row.first, "transform", `translate(${x(Math.min(first, last)).toFixed(1)} ${top})`);
-  mark(row.name, "x", gutter === 0 ? 4 : 0);
-  mark(row.name, "y", top + 11);
+  put(row.name, clipped(shortName(slot.name), Math.floor(gutter / 7)));
+  mark(row.name, "y", top + size.bar - 2);
   mark(row.ended, "x", (x(last) + 5).toFixed(1));
-  mark(row.ended, "y", top + 11);
+  mark(row.ended, "y", top + size.bar - 2);
   put(row.ended, isOpen(slot) ? seconds(last) : `${END[slot.state]} ${seconds(lasted(slot, now))}`);
 }
+
+const clipped = (name, most) => (name.length > most ? `${name.slice(0, most - 1)}…` : name);
