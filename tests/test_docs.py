@@ -170,7 +170,13 @@ async def test_a_command_of_the_documentation_brings_a_whole_answer(
     settings = WATCHABLE if "verify" in block.text else HURRIED
     async with open_server(create_app(settings)) as url:
         output = await output_of(block, program, url.removeprefix("http://"), tmp_path)
-    signs = ('{"type":"complete"', '{"results":', "\nCONCURRENT: ", '{"concurrent":true')
+    signs = (
+        '{"type":"complete"',
+        '{"results":',
+        '{"html":',
+        "\nCONCURRENT: ",
+        '{"concurrent":true',
+    )
     assert any(sign in output for sign in signs), output
 
 

@@ -1,12 +1,14 @@
 """Code with the classes by which a page colours it.
 
 Pygments works by regular expressions, and while one of them is at work nothing else runs in this
-process. So only languages are coloured that people ask models for, only code of a usual length, and
-no longer than for a moment in all: what is left then has no colours, but is all there.
+process: C with 20 000 spaces in a row is more than eight seconds for one expression. So only
+languages are coloured that people ask models for, only code of a usual shape, and no longer than
+for a moment in all: what is left then has no colours, but is all there.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -24,6 +26,10 @@ COLOURING_SECONDS = 0.3
 """Of the thread's own time, for all the code of a text."""
 LONGEST_CODE = 20_000
 """Characters of one block, some 500 lines; an expression's worst case grows with their square."""
+
+UNUSUAL = re.compile(r"\s{101}")
+"""Code that is not coloured: no one indents so far, and expressions with two `\\s*` in a row take a
+time that grows with the square of it. A hundred are a millisecond."""
 
 CLASSES = frozenset(name for name in STANDARD_TYPES.values() if name)
 """All that a coloured word may have, as Pygments' own style sheets name them."""
@@ -66,7 +72,8 @@ class Palette:
     def html_of(self, code: str, language: str) -> str:
         """`code`, escaped, its words in `span`s with classes where the language is known."""
         name = LANGUAGES.get(language)
-        if name is None or len(code) > LONGEST_CODE or self._left <= 0:
+        unusual = len(code) > LONGEST_CODE or UNUSUAL.search(code) is not None
+        if name is None or unusual or self._left <= 0:
             return escape(code)
         began = time.thread_time()
         html: str = _written(_in_time(_lexer(name), code, began + self._left))
