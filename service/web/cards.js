@@ -7,6 +7,7 @@ export class Cards {
   #root;
   #cards = [];
   #drawn = new WeakMap();
+  #grown = [];
 
   /** `act(name, slot, card)` is told what was pressed: "stop", "again", "copy". */
   constructor(root, act) {
@@ -31,17 +32,20 @@ export class Cards {
     if (isNarrow()) this.#cards[0]?.open(true);
   }
 
-  /** First all writing, then all scrolling: so that a frame has one layout, whoever follows. */
+  /** Write what has changed. `settle` comes after all writing of the frame, so that it has one layout. */
   draw(now) {
-    const grown = [];
     for (const card of this.#cards) {
       const { slot } = card;
       const sight = isOpen(slot) ? null : `${slot.asks} ${slot.state}`;
       if (sight !== null && this.#drawn.get(card) === sight) continue; // it has ended, and is drawn
-      if (card.draw(now)) grown.push(card);
+      if (card.draw(now)) this.#grown.push(card);
       this.#drawn.set(card, sight);
     }
-    for (const card of grown) card.settle();
+  }
+
+  /** Scroll what has grown, for whoever follows it. */
+  settle() {
+    for (const card of this.#grown.splice(0)) card.settle();
   }
 
   do(name, card, act = this.act) {

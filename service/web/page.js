@@ -57,6 +57,7 @@ function frame() {
   const { now } = clock();
   cards.draw(now);
   timeline.draw(now);
+  cards.settle();
   if (!player) reporter.look(round, now);
   const moves = player ? !player.isOver && player.clock.speed > 0 : !isOver(round);
   if (moves) draw();
@@ -287,6 +288,11 @@ $("replay-speed").addEventListener("change", () => {
   if (player && player.clock.speed > 0) player.clock.speed = Number($("replay-speed").value);
 });
 $("follow-up").addEventListener("change", draw);
+
+// The last moment at which a page that is closed can be sure to run.
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "hidden" && conversation.isRunning) history.keep(conversation);
+});
 
 wireDialogs();
 wireKeys(page);

@@ -66,7 +66,7 @@ export class Picker {
     return el("li", {}, el("label", { class: "model" }, box,
       el("span", { class: "model-name" }, model.name, " ", el("code", {}, model.id)),
       el("span", { class: "model-facts" }, facts.filter(Boolean).join(" · ")),
-      el("span", { class: "model-about" }, `${model.provider}: ${model.description}`)));
+      el("span", { class: "model-about" }, aboutIt(model))));
   }
 
   #mark() {
@@ -95,6 +95,9 @@ export class Picker {
     $("picker-search").focus();
   }
 }
+
+const aboutIt = ({ provider, description }) =>
+  description.startsWith(provider) ? description : `${provider}: ${description}`;
 
 function priceOf({ input, output, request }) {
   if (input === 0 && output === 0 && !request) return "free";

@@ -1,10 +1,10 @@
-// Text that grows, cheaply: appended as text nodes in blocks, so that a browser lays out the last
-// block anew and not the whole answer. All text nodes together are the text, byte for byte.
+// Text that grows, cheaply: each block has one text node, so that a browser lays out the last of them
+// anew and not the whole answer. All of them together are the text, byte for byte.
 
 /** Characters after which a block ends at the next line's end. */
-const BLOCK = 1200;
+const BLOCK = 400;
 /** Characters after which it ends at the next space, where no line ends. */
-const LONG_BLOCK = 6000;
+const LONG_BLOCK = 4000;
 
 export class PlainText {
   #element;
@@ -30,13 +30,15 @@ export class PlainText {
     this.#written = text.length;
     while (rest !== "") {
       if (this.#block === null) {
-        this.#block = document.createElement("div");
+        this.#block = document.createTextNode("");
         this.#size = 0;
-        this.#element.append(this.#block);
+        const element = document.createElement("div");
+        element.append(this.#block);
+        this.#element.append(element);
       }
       const end = cut(rest, this.#size);
       const piece = end < 0 ? rest : rest.slice(0, end);
-      this.#block.append(piece);
+      this.#block.appendData(piece);
       this.#size += piece.length;
       rest = rest.slice(piece.length);
       if (end >= 0) this.#block = null;

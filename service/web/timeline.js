@@ -95,11 +95,11 @@ export class Timeline {
   /** Two bars over one scale: all at once, and each answer's time laid behind the one before. */
   #drawApart(told, now) {
     const whole = Math.max(told.sum, told.wall, 1);
-    $("together").style.width = `${((100 * told.wall) / whole).toFixed(2)}%`;
+    $("together").style.width = `${((100 * told.wall) / whole).toFixed(1)}%`;
     put($("together-time"), seconds(told.wall));
     put($("apart-time"), seconds(told.sum));
     [...$("apart").children].forEach((part, place) => {
-      part.style.width = `${((100 * lasted(this.round.slots[place], now)) / whole).toFixed(2)}%`;
+      part.style.width = `${((100 * lasted(this.round.slots[place], now)) / whole).toFixed(1)}%`;
     });
   }
 
