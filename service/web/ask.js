@@ -74,9 +74,14 @@ export class Ask {
   /** `rounds`: so many questions have been asked; `running`: the last is being answered. */
   draw({ rounds, running }) {
     const follows = rounds > 0 && this.followsUp;
+    const focused = document.activeElement;
     show($("follow"), rounds > 0);
     put($("compare"), follows ? "Ask further" : "Compare");
+    if (running) show($("stop-all"), true);
+    // Each stands in for the other, so the focus goes along.
+    if (running && focused === $("compare")) $("stop-all").focus();
     $("compare").disabled = running;
+    if (!running && focused === $("stop-all")) $("compare").focus();
     show($("stop-all"), running);
     show($("welcome"), rounds === 0);
     put($("follow-words"), `Follow-up: each remembers its own ${rounds > 1 ? "answers" : "answer"}`);

@@ -1,7 +1,7 @@
 // One model's card: made once, then only what has changed is written, once a frame.
 
 import { el, mark, put, show } from "./dom.js";
-import { formatInto } from "./formatted.js";
+import { formatInto, makeReachable } from "./formatted.js";
 import { PlainText } from "./plain.js";
 import { firstTokenAfter, isOpen, lasted, pace } from "./state.js";
 import { counted, factsLine, seconds, shortName, STATES, trouble } from "./words.js";
@@ -9,8 +9,11 @@ import { counted, factsLine, seconds, shortName, STATES, trouble } from "./words
 /** Pixels from the end of a text within which the reader counts as being at it. */
 const NEAR_END = 48;
 
-const action = (name, words, key, title) =>
-  el("button", { type: "button", "data-action": name, "aria-keyshortcuts": key, title: `${title} (${key})` }, words);
+const action = (slot, name, words, key, title) =>
+  el("button", {
+    type: "button", "data-action": name, "aria-label": `${words}: ${slot.name}`, "aria-keyshortcuts": key,
+    title: `${title} (${key})`, hidden: true,
+  }, words);
 
 export class Card {
   #plain;
@@ -60,19 +63,15 @@ export class Card {
     this.pretty = el("div", { class: "answer formatted", hidden: true });
     this.trouble = el("div", { class: "trouble", hidden: true });
     this.earlier = el("div", { class: "earlier" });
-    this.body = el("div", { class: "body", id: `${id}-body`, tabindex: 0, role: "region", "aria-label": `${slot.name}: answer` },
+    this.body = el("div", { class: "body", id: `${id}-body`, tabindex: 0, role: "group", "aria-label": `${slot.name}: answer` },
       this.earlier, this.reasoning, this.plain, this.pretty, this.trouble);
 
-    this.followButton = action("follow", "↓ follow", "f", "Follow the end of the text again");
-    this.stopButton = action("stop", "Stop", "s", "Stop this model");
-    this.copyButton = action("copy", "Copy", "c", "Copy the answer");
-    this.againButton = action("again", "Ask again", "a", "Ask this model again");
-    this.rawButton = action("raw", "Raw", "r", "The text as it came");
+    this.followButton = action(slot, "follow", "↓ follow", "f", "Follow the end of the text again");
+    this.stopButton = action(slot, "stop", "Stop", "s", "Stop this model");
+    this.copyButton = action(slot, "copy", "Copy", "c", "Copy the answer");
+    this.againButton = action(slot, "again", "Ask again", "a", "Ask this model again");
+    this.rawButton = action(slot, "raw", "Raw", "r", "The text as it came");
     this.part = el("span", { class: "part" });
-    for (const button of [this.followButton, this.stopButton, this.copyButton, this.againButton, this.rawButton]) {
-      button.setAttribute("aria-describedby", `${id}-name`);
-      button.hidden = true;
-    }
     const footer = el("footer", {}, this.part, this.followButton, this.copyButton, this.rawButton, this.againButton, this.stopButton);
     this.element = el("article", { class: "card", "aria-labelledby": `${id}-name`, "data-number": number }, header, this.body, footer);
   }
@@ -94,8 +93,9 @@ export class Card {
     put(this.facts, this.#factsLine(now));
     this.#drawProgress();
     const grown = this.#drawText();
-    if (!isOpen(slot) && !this.#ended) this.#finish();
-    return grown;
+    if (isOpen(slot) || this.#ended) return grown;
+    this.#finish();
+    return true; // what went wrong stands at the end
   }
 
   /** Keep the end of the text in view, for a reader who was there. After all cards are drawn. */
@@ -172,6 +172,7 @@ export class Card {
     if (!done || asks !== this.#asks) return;
     this.#formatted = true;
     this.#showText();
+    makeReachable(this.pretty);
     this.#buttons();
     if (this.#following) this.settle();
   }

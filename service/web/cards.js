@@ -70,8 +70,12 @@ export class Cards {
     return article && this.#cards.find((card) => card.element === article);
   }
 
-  at(index) {
-    return this.#cards[index];
+  /** Move the focus to the card at `index`; on a phone that opens it. */
+  goTo(index) {
+    const card = this.#cards[index];
+    if (!card) return;
+    if (isNarrow() && !card.isOpened) this.#open(card);
+    card.focus();
   }
 
   get count() {
@@ -82,7 +86,7 @@ export class Cards {
   step(by) {
     const here = this.#cards.indexOf(this.of(document.activeElement));
     const next = here < 0 ? 0 : (here + by + this.#cards.length) % this.#cards.length;
-    this.#cards[next]?.focus();
+    this.goTo(next);
   }
 }
 
@@ -93,4 +97,4 @@ function earlierOf(slot, before) {
     .map(({ question, slot: other }) => ({ question, text: other.text }));
 }
 
-export const isNarrow = () => matchMedia("(max-width: 46rem)").matches;
+const isNarrow = () => matchMedia("(max-width: 46rem)").matches;

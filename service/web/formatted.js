@@ -32,7 +32,7 @@ function next() {
       const template = document.createElement("template");
       template.innerHTML = policy ? policy.createHTML(made) : made;
       element.replaceChildren(template.content);
-      for (const table of element.querySelectorAll("table, pre")) makeReachable(table);
+      for (const table of element.querySelectorAll("table")) wrap(table);
     }
     resolve(made !== null && !signal.aborted);
     next();
@@ -48,7 +48,20 @@ async function html(text, signal) {
   }
 }
 
+/** A table keeps its meaning only as a table, so what scrolls is a box around it. */
+function wrap(table) {
+  const box = document.createElement("div");
+  box.className = "wide";
+  table.replaceWith(box);
+  box.append(table);
+}
+
 /** What is wider than its card scrolls by itself, and so must be reachable by keyboard. */
-function makeReachable(element) {
-  element.tabIndex = 0;
+export function makeReachable(element) {
+  for (const box of element.querySelectorAll(".wide, pre")) {
+    if (box.scrollWidth <= box.clientWidth) continue;
+    box.tabIndex = 0;
+    box.setAttribute("role", "group");
+    box.setAttribute("aria-label", box.className === "wide" ? "Table" : "Code");
+  }
 }

@@ -98,6 +98,17 @@ function isEntry(entry, models) {
   if (event.type === "asked") {
     return Array.isArray(event.slots) && event.slots.every((slot) => Number.isInteger(slot) && slot >= 0 && slot < models);
   }
-  if (event.type === "done" && event.timings !== undefined && !Number.isFinite(event.timings?.duration_ms)) return false;
+  if (event.type === "done") return isDone(event);
+  if (event.type === "complete") return FIGURES.every((name) => Number.isFinite(event.metadata?.[name])) && isNumberOrNull(event.metadata.cost_usd);
   return true;
+}
+
+const FIGURES = ["processing_time_ms", "slowest_model_ms", "sum_of_models_ms", "speedup"];
+
+const isNumberOrNull = (value) => value === null || Number.isFinite(value);
+
+function isDone({ timings, usage, cost_usd, tokens_per_second, attempts }) {
+  return Number.isFinite(timings?.duration_ms) && isNumberOrNull(timings.first_token_ms) &&
+    (usage === null || Number.isFinite(usage?.reasoning_tokens)) &&
+    isNumberOrNull(cost_usd) && isNumberOrNull(tokens_per_second) && Number.isFinite(attempts);
 }

@@ -54,7 +54,7 @@ export function wireKeys(page) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (isTyping(event.target) || document.querySelector("dialog[open]") || !single.checked) return;
     const digit = /^[1-9]$/.test(event.key) ? Number(event.key) : 0;
-    const act = digit > 0 && digit <= cards.count ? () => cards.at(digit - 1).focus() : byKey.get(event.key);
+    const act = digit > 0 && digit <= cards.count ? () => cards.goTo(digit - 1) : byKey.get(event.key);
     if (!act) return;
     event.preventDefault();
     act();

@@ -1,7 +1,7 @@
 // The page, put together. Draws once a frame what the state says; what arrives in between only
 // changes the state.
 
-import { models, onKeyNeeded, useKey } from "./api.js";
+import { models } from "./api.js";
 import { Ask } from "./ask.js";
 import { Cards } from "./cards.js";
 import { presets, WITHOUT_LIST } from "./catalogue.js";
@@ -12,6 +12,7 @@ import { $, copyText, download, openDialog, put, show, wireDialogs } from "./dom
 import { asCsv, asJson, asMarkdown, fileName } from "./export.js";
 import { History } from "./history.js";
 import { recordingOf } from "./keep.js";
+import { wireKeyDialog } from "./keydialog.js";
 import { wireKeys } from "./keyboard.js";
 import { lost, notice } from "./notice.js";
 import { Parameters } from "./parameters.js";
@@ -29,7 +30,7 @@ const parameters = new Parameters(choice);
 const differences = new Differences();
 const reporter = new Reporter();
 const cards = new Cards($("cards"), onCard);
-const timeline = new Timeline(draw);
+const timeline = new Timeline(draw, (index) => cards.goTo(index));
 const history = new History({ open: openKept, play });
 const ask = new Ask(choice, { asked, openPicker: () => picker.open() });
 
@@ -233,33 +234,17 @@ function exportAs(kind) {
   $("export").close();
 }
 
-/** Ask for the service's key; whoever needs one waits for the same dialog. */
-let asking = null;
-onKeyNeeded((wrong) => {
-  put($("key-said"), wrong ? "The service does not know that key." : "");
-  useKey(null);
-  asking ??= new Promise((resolve) => {
-    const dialog = $("key-needed");
-    dialog.addEventListener("close", () => {
-      const key = $("key").value.trim();
-      $("key").value = "";
-      useKey(dialog.returnValue === "use" ? key : null);
-      asking = null;
-      resolve(dialog.returnValue === "use" && key !== "");
-    }, { once: true });
-    dialog.returnValue = "";
-    openDialog(dialog);
-  });
-  return asking;
-});
+let listFailed = false;
 
 async function fetchModels() {
+  listFailed = false;
   try {
     const list = await models();
     picker.offer(list.models, list.sources ?? []);
     if (choice.isUntouched || suggested) choice.suggest(presets(list.models, {})[0]?.ids ?? WITHOUT_LIST);
   } catch (error) {
-    notice(`The list of models could not be fetched: ${error.message}`, [["Try again", fetchModels]]);
+    listFailed = true;
+    notice(`The list of models could not be fetched: ${error.message}`, [["Try again", () => { notice(""); fetchModels(); }]]);
   }
 }
 
@@ -280,10 +265,6 @@ const buttons = {
 };
 for (const [id, act] of Object.entries(buttons)) $(id).addEventListener("click", act);
 for (const button of document.querySelectorAll("[data-export]")) button.addEventListener("click", () => exportAs(button.dataset.export));
-$("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  $("key-needed").close("use");
-});
 $("replay-speed").addEventListener("change", () => {
   if (player && player.clock.speed > 0) player.clock.speed = Number($("replay-speed").value);
 });
@@ -295,6 +276,7 @@ document.addEventListener("visibilitychange", () => {
 });
 
 wireDialogs();
+wireKeyDialog(() => listFailed && fetchModels());
 wireKeys(page);
 put($("theme-words"), themeWords());
 const suggested = choice.isUntouched;

@@ -72,6 +72,7 @@ export class Parameters {
         click: () => {
           this.choice.double(id);
           this.#rows();
+          $("own").querySelector("tbody tr:last-child input").focus();
         },
       }, "twice")));
     row.addEventListener("input", () => {

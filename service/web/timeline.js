@@ -19,11 +19,16 @@ export class Timeline {
   #axis = "";
   #spoken = "";
 
-  constructor(onResize) {
+  /** `pick(index)` is told which row was pressed: the way to its card, for who has a pointer. */
+  constructor(onResize, pick) {
     this.svg = $("timeline");
     this.grid = this.svg.querySelector(".grid");
     this.bars = this.svg.querySelector(".bars");
     this.now = this.svg.querySelector(".now");
+    this.bars.addEventListener("click", (event) => {
+      const row = event.target.closest(".row");
+      if (row) pick([...this.bars.children].indexOf(row));
+    });
     new ResizeObserver(([entry]) => {
       this.#width = Math.floor(entry.contentRect.width);
       onResize();
