@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib import import_module
+from types import ModuleType
 
 import pytest
 
-__all__ = ["require_tool"]
+__all__ = ["require_module", "require_tool"]
 
 PACKAGES = {"node": "nodejs"}
 """Debian's name for a program, where it is not the program's own."""
@@ -23,6 +25,17 @@ def require_tool(name: str) -> str:
     if path is not None:
         return path
     missing = f"needs {name}: apt-get install {PACKAGES.get(name, name)}"
+    if os.environ.get("COMPARE_REQUIRE_TOOLS") == "1":
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+def require_module(name: str) -> ModuleType:
+    """A module that the extra `test` brings; the same holds."""
+    try:
+        return import_module(name)
+    except ImportError:
+        missing = f"needs {name.partition('.')[0]}: pip install '.[test]'"
     if os.environ.get("COMPARE_REQUIRE_TOOLS") == "1":
         pytest.fail(missing)
     pytest.skip(missing)
