@@ -84,7 +84,7 @@ export class Ask {
     if (!running && focused === $("stop-all")) $("compare").focus();
     show($("stop-all"), running);
     show($("welcome"), rounds === 0);
-    put($("follow-words"), `Follow-up: each remembers its own ${rounds > 1 ? "answers" : "answer"}`);
+    put($("follow-words"), `: each remembers its own ${rounds > 1 ? "answers" : "answer"}`);
     mark(this.prompt, "placeholder", follows ? "Ask all of them further…" : "Ask all of them…");
   }
 

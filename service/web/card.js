@@ -159,7 +159,7 @@ export class Card {
       this.trouble.replaceChildren(
         el("p", {}, el("strong", {}, wrong.what)),
         ...(wrong.todo ? [el("p", {}, wrong.todo)] : []),
-        ...(wrong.said ? [el("p", { class: "said" }, `In the provider's words: “${wrong.said}”`)] : []));
+        ...(wrong.said ? [el("p", { class: "said" }, `What was said: “${wrong.said}”`)] : []));
     }
     this.#buttons();
     if (this.slot.text.trim() !== "") this.#format();

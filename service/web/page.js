@@ -103,7 +103,7 @@ function makeConversation() {
 }
 
 function asked(question) {
-  if (conversation.isRunning) return;
+  if (conversation.isRunning) return hint("The models are still answering: stop them first, or wait.");
   notice("");
   player = null;
   if (!ask.followsUp) conversation = makeConversation();

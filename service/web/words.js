@@ -92,7 +92,7 @@ const CUTS = {
 /** Why a stream ended too early, as one sentence. */
 export const cutWords = (reason) => CUTS[reason] ?? CUTS.network;
 
-/** {what, todo, said} of a slot that is not whole; null where nothing is wrong. */
+/** {what, todo, said?} of a slot that is not whole; null where nothing is wrong. `said`: its own words. */
 export function trouble(slot) {
   if (slot.state === "lost") {
     return { what: cutWords(slot.trouble?.detail), todo: "What arrived stays. Ask again to get a whole answer." };
@@ -106,7 +106,8 @@ export function trouble(slot) {
     const who = slot.provider ? `the provider “${slot.provider}”` : "the provider";
     const [what, todo] = (TROUBLES[code] ?? TROUBLES.provider_error)(who);
     const said = slot.words?.replace(/^Error: /, "").trim();
-    return { what: what[0].toUpperCase() + what.slice(1), todo, said };
+    const tellsMore = said && !/^(Timeout|Rate limited|Model not available|Authentication failed)/.test(said);
+    return { what: what[0].toUpperCase() + what.slice(1), todo, said: tellsMore ? said : null };
   }
   if (["length", "max_tokens", "MAX_TOKENS"].includes(slot.facts?.finish_reason)) {
     return { what: "The answer was cut at its most tokens.", todo: "Raise “most tokens” in the parameters for more." };
