@@ -102,6 +102,15 @@ def test_an_attack_inside_other_markup_is_no_better(text: str) -> None:
         assert Page(to_html(around.format(text))).wrong == []
 
 
+@pytest.mark.parametrize("text", ATTACKS.values(), ids=ATTACKS.keys())
+def test_each_of_the_two_locks_holds_without_the_other(text: str) -> None:
+    """What the Markdown reader writes has no HTML of the text's; what the list leaves is on it."""
+    assert Page(reading._CLEANER.clean(text)).wrong == []
+    unlisted = Page(reading._MARKDOWN.render(text, reading.fresh_environment())).wrong
+    the_lists_own_work = ("a link that is told", "<a title=")
+    assert [wrong for wrong in unlisted if not wrong.startswith(the_lists_own_work)] == []
+
+
 def test_no_two_attacks_together_are_more_than_each() -> None:
     assert Page(to_html("\n".join(ATTACKS.values()))).wrong == []
     assert Page(to_html("".join(ATTACKS.values()))).wrong == []

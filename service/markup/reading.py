@@ -56,11 +56,15 @@ class _TooSlow(Exception):
 def to_html(text: str) -> str:
     """`text`, which is Markdown, as HTML; one that takes too long to read as it is."""
     try:
-        env = {_UNTIL: time.thread_time() + READING_SECONDS, _PALETTE: Palette()}
-        html = _MARKDOWN.render(text, env)
+        html = _MARKDOWN.render(text, fresh_environment())
     except _TooSlow:
         html = f'<pre class="plain">{escape(text)}</pre>'
     return _CLEANER.clean(html)
+
+
+def fresh_environment() -> dict[str, Any]:
+    """What the rules share for one text: until when it may be read, and the colours of its code."""
+    return {_UNTIL: time.thread_time() + READING_SECONDS, _PALETTE: Palette()}
 
 
 class _Markdown(MarkdownIt):
