@@ -1,6 +1,6 @@
 // What two texts share, word by word. Pure.
 
-/** Cells of the table that are filled at most, two bytes each; longer texts are compared by lines. */
+/** Cells of the table that are filled at most, two bytes each; longer texts are compared by sentences. */
 const MOST_CELLS = 16_000_000;
 
 /**
@@ -9,7 +9,7 @@ const MOST_CELLS = 16_000_000;
  */
 export function difference(left, right) {
   const words = [wordsOf(left), wordsOf(right)];
-  const pieces = words[0].length * words[1].length <= MOST_CELLS ? words : [linesOf(left), linesOf(right)];
+  const pieces = words[0].length * words[1].length <= MOST_CELLS ? words : [sentencesOf(left), sentencesOf(right)];
   return joined(aligned(...pieces));
 }
 
@@ -22,7 +22,7 @@ export function likeness(parts) {
 }
 
 const wordsOf = (text) => text.match(/[\p{L}\p{N}_]+|\s+|[^\p{L}\p{N}_\s]/gu) ?? [];
-const linesOf = (text) => text.match(/[^\n]*\n|[^\n]+$/g) ?? [];
+const sentencesOf = (text) => text.match(/[^\n.!?。]+[\n.!?。]*|[\n.!?。]+/g) ?? [];
 
 /** The longest common subsequence, once what is the same at both ends has been put aside. */
 function aligned(left, right) {

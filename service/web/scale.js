@@ -41,8 +41,15 @@ export function segments(slot, now) {
     const isFirst = kind === "writing" && slot.phases.findIndex(([other]) => other === kind) === place;
     return Math.min(isFirst && first !== null ? Math.min(first, at - slot.shift) : at - slot.shift, last);
   });
-  return slot.phases.map(([kind], place) => {
+  return slot.phases.flatMap(([kind], place) => {
     const to = place + 1 < begins.length ? begins[place + 1] : last;
-    return { kind, from: Math.min(begins[place], to), to };
+    const from = Math.min(begins[place], to);
+    return kind === "queued" ? turned(slot, from, to) : [{ kind, from, to }];
   });
+}
+
+/** Nobody says when a model's turn has come; its whole time in line is told at the end. */
+function turned(slot, from, to) {
+  const turn = Math.max(from, Math.min(to, slot.facts?.timings?.queue_ms ?? to));
+  return [{ kind: "queued", from, to: turn }, { kind: "connecting", from: turn, to }];
 }

@@ -6,13 +6,15 @@
 // asking some with parameters of their own, makes further ones. Times are milliseconds since the
 // round began, by the clock of whoever tells.
 
+import { uniqueNames } from "./names.js";
+
+export { uniqueNames };
+export { historyFor } from "./turns.js";
+
 /** Those in which more may come. */
 const OPEN = new Set(["connecting", "queued", "thinking", "writing"]);
 /** Changes of phase that are kept for the picture; a model that alternates more is drawn coarser. */
 const MOST_PHASES = 60;
-
-/** Turns of history that the service hands on (docs/contract.md). */
-const KEPT_TURNS = 20;
 
 /** Whether more may come of the slot. */
 export const isOpen = (slot) => OPEN.has(slot.state);
@@ -64,16 +66,6 @@ function blank() {
     endedAt: null,
     phases: [],
   };
-}
-
-/** Ids as the service names them: the second of the same is `<id>#2`, and so on. */
-export function uniqueNames(ids) {
-  const seen = new Map();
-  return ids.map((id) => {
-    const count = (seen.get(id) ?? 0) + 1;
-    seen.set(id, count);
-    return count === 1 ? id : `${id}#${count}`;
-  });
 }
 
 /**
@@ -212,10 +204,24 @@ export function pace(slot, now) {
   return { value: slot.text.length / 4 / seconds, estimated: true };
 }
 
+/** Milliseconds of that for which the slot stood in its provider's line. */
+export function inLine(slot, now) {
+  if (slot.facts?.timings) return slot.facts.timings.queue_ms ?? 0;
+  let waited = 0;
+  slot.phases.forEach(([kind, at], place) => {
+    if (kind !== "queued") return;
+    waited += (slot.phases[place + 1]?.[1] ?? slot.endedAt ?? now) - at;
+  });
+  return waited;
+}
+
 /**
- * The figures of the whole: {wall, slowest, sum, speedup, cost, open, counts, measured}. Where one
+ * The figures of the whole: {wall, slowest, sum, line, speedup, cost, counts, measured}. Where one
  * stream answered everything they are the service's; else `measured` says that the page's clock and
  * sums stand in. Slots that were asked later count from then, as if all had begun together.
+ *
+ * `sum` is what one after another would have taken, so the time in line is not in it: nobody would
+ * have stood before them. `line` is all that time.
  */
 export function figures(round, now) {
   const slots = round.slots;
@@ -223,6 +229,7 @@ export function figures(round, now) {
   let wall = 0;
   let slowest = 0;
   let sum = 0;
+  let line = 0;
   let cost = 0;
   for (const slot of slots) {
     counts[isOpen(slot) ? "open" : slot.state] += 1;
@@ -230,54 +237,26 @@ export function figures(round, now) {
     wall = Math.max(wall, (slot.endedAt ?? now) - slot.shift, duration);
     slowest = Math.max(slowest, duration);
     sum += duration;
+    line += inLine(slot, now);
     if (isOpen(slot)) continue; // its cost is told at its end
     const price = slot.facts?.cost_usd ?? null;
     cost = cost === null || price === null ? null : cost + price;
   }
   const told = round.runs.length === 1 ? round.runs[0].metadata : null;
   if (told) {
-    return {
-      wall: told.processing_time_ms,
-      slowest: told.slowest_model_ms,
-      sum: told.sum_of_models_ms,
-      speedup: told.speedup,
-      cost: told.cost_usd,
-      counts,
-      measured: false,
-    };
+    wall = told.processing_time_ms;
+    slowest = told.slowest_model_ms;
+    sum = told.sum_of_models_ms;
+    cost = told.cost_usd;
   }
-  return { wall, slowest, sum, speedup: wall > 0 ? sum / wall : 1, cost, counts, measured: true };
+  sum = Math.max(0, sum - line);
+  const speedup = told && line === 0 ? told.speedup : wall > 0 ? sum / wall : 1;
+  return { wall, slowest, sum, line, speedup, cost, counts, measured: told === null };
 }
 
 /** Whether nothing more comes of the round by itself. */
 export function isOver(round) {
   return round.runs.length > 0 && round.runs.every((run) => !run.open);
-}
-
-/**
- * What a run that asks `slots` is reminded of: the questions of `rounds` with those models' own
- * answers, and `system` before them. A slot is the same model's where it has the same name.
- */
-export function historyFor(rounds, slots, system = "") {
-  const called = uniqueNames(slots.map((slot) => slot.requested));
-  const names = new Map(slots.map((slot, place) => [slot.name, called[place]]));
-  const turns = [];
-  for (const round of rounds) {
-    const answers = round.slots.filter((slot) => names.has(slot.name) && worthRemembering(slot));
-    if (answers.length === 0) continue;
-    turns.push({ role: "user", content: round.question });
-    for (const slot of answers) {
-      turns.push({ role: "assistant", content: slot.text, model_id: names.get(slot.name) });
-    }
-  }
-  // The service keeps the last 20 turns. Cut where a question begins, so that no answer comes first.
-  let kept = turns.slice(-(system ? KEPT_TURNS - 1 : KEPT_TURNS));
-  while (kept.length > 0 && kept[0].role !== "user") kept = kept.slice(1);
-  return system ? [{ role: "system", content: system }, ...kept] : kept;
-}
-
-function worthRemembering(slot) {
-  return slot.text.trim() !== "" && (slot.state === "done" || slot.state === "stopped");
 }
 
 /** A round made again from its recording, as it was at `until`. */

@@ -3,13 +3,15 @@
 
 import { $, el, mark, put, show, svg } from "./dom.js";
 import { axisEnd, lengthOf, segments, ticks } from "./scale.js";
-import { figures, firstTokenAfter, isOpen, isOver, lasted } from "./state.js";
+import { figures, firstTokenAfter, inLine, isOpen, isOver, lasted } from "./state.js";
 import { counted, dollars, seconds, shortName, STATES } from "./words.js";
 
 /** Pixels: a row and the bar in it, for a few models and for many. */
 const WIDE = { row: 24, bar: 14 };
 const TIGHT = { row: 19, bar: 12 };
 const MANY = 5;
+/** Milliseconds in line from which a figure shows that they are not in it. */
+const NOTABLE = 50;
 const AXIS = 20;
 const END = { done: "✓", failed: "✕", stopped: "■", lost: "⚡" };
 
@@ -91,7 +93,8 @@ export class Timeline {
     put($("sum"), seconds(told.sum));
     put($("speedup"), `${told.speedup.toFixed(1)} ×`);
     put($("cost"), told.cost === null ? "not known" : dollars(told.cost));
-    put($("measured"), !over ? "so far" : told.measured ? "by this page's clock" : "");
+    const notes = [over ? null : "so far", over && told.measured ? "by this page's clock" : null, told.line > NOTABLE ? "time in line left out" : null];
+    put($("measured"), notes.filter(Boolean).join(", "));
     show($("apart-rows"), several);
     this.#drawApart(told, now);
     this.#speak(told, over);
@@ -104,7 +107,7 @@ export class Timeline {
     put($("together-time"), seconds(told.wall));
     put($("apart-time"), seconds(told.sum));
     [...$("apart").children].forEach((part, place) => {
-      part.style.width = `${((100 * lasted(this.round.slots[place], now)) / whole).toFixed(1)}%`;
+      part.style.width = `${((100 * alone(this.round.slots[place], now)) / whole).toFixed(1)}%`;
     });
   }
 
@@ -158,5 +161,8 @@ function drawRow(row, slot, { now, x, gutter, size, y }) {
   mark(row.ended, "y", top + size.bar - 2);
   put(row.ended, isOpen(slot) ? seconds(last) : `${END[slot.state]} ${seconds(lasted(slot, now))}`);
 }
+
+/** What the slot would have taken with nobody before it. */
+const alone = (slot, now) => Math.max(0, lasted(slot, now) - inLine(slot, now));
 
 const clipped = (name, most) => (name.length > most ? `${name.slice(0, most - 1)}…` : name);
