@@ -1,7 +1,7 @@
 // The dialog of what was asked before, in this browser.
 
 import { $, el, openDialog, put } from "./dom.js";
-import { forget, forgetAll, keep, kept, recordingFrom } from "./keep.js";
+import { forget, forgetAll, keep, kept, recalled, recordingFrom } from "./keep.js";
 import { recall, remember } from "./memory.js";
 import { counted, shortName } from "./words.js";
 
@@ -46,21 +46,20 @@ export class History {
     this.#filter();
   }
 
-  #row(conversation) {
-    const { rounds } = conversation;
-    const first = rounds[0];
-    const further = rounds.length > 1 ? ` and ${counted(rounds.length - 1, "further question")}` : "";
-    const act = (does) => () => {
+  #row({ id, at, question, models, rounds }) {
+    const further = rounds > 1 ? ` and ${counted(rounds - 1, "further question")}` : "";
+    const act = (does) => async () => {
+      const conversation = await recalled(id);
       this.dialog.close();
-      does();
+      does(conversation);
     };
     return el("li", {},
-      el("p", { class: "history-question" }, first.question.slice(0, 200)),
-      el("p", { class: "history-facts" }, `${new Date(conversation.at).toLocaleString()} · ${first.models.map((model) => shortName(model.id)).join(", ")}${further}`),
+      el("p", { class: "history-question" }, question),
+      el("p", { class: "history-facts" }, `${new Date(at).toLocaleString()} · ${models.map(shortName).join(", ")}${further}`),
       el("div", { class: "row" },
-        el("button", { type: "button", click: act(() => this.open_(conversation)) }, "Open"),
-        el("button", { type: "button", class: "quiet", click: act(() => this.play(rounds.at(-1))) }, "Play"),
-        el("button", { type: "button", class: "quiet", "aria-label": `Delete: ${first.question.slice(0, 60)}`, click: () => this.#forget(conversation.id) }, "Delete")));
+        el("button", { type: "button", click: act(this.open_) }, "Open"),
+        el("button", { type: "button", class: "quiet", click: act((conversation) => this.play(conversation.rounds.at(-1))) }, "Play"),
+        el("button", { type: "button", class: "quiet", "aria-label": `Delete: ${question.slice(0, 60)}`, click: () => this.#forget(id) }, "Delete")));
   }
 
   #filter() {

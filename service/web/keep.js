@@ -2,26 +2,31 @@
 // played again, or thrown away. Nothing of it is sent anywhere.
 
 const DATABASE = "compare-stream";
-const STORE = "conversations";
+/** What a list shows of each, and apart from it what was said, which is a thousand times as much. */
+const HEADS = "heads";
+const BODIES = "bodies";
 /** Older ones are thrown away; at about half a megabyte each that is what a browser gives freely. */
 const MOST_KEPT = 100;
 
 function opened() {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(DATABASE, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "id" });
+    request.onupgradeneeded = () => {
+      for (const store of [HEADS, BODIES]) request.result.createObjectStore(store, { keyPath: "id" });
+    };
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
 }
 
-async function inStore(mode, work) {
+/** One transaction over both; `work` makes its requests at once, and the last one's result is told. */
+async function inStores(mode, work) {
   const database = await opened();
   try {
     return await new Promise((resolve, reject) => {
-      const transaction = database.transaction(STORE, mode);
-      const request = work(transaction.objectStore(STORE));
-      transaction.oncomplete = () => resolve(request?.result);
+      const transaction = database.transaction([HEADS, BODIES], mode);
+      const request = work(transaction.objectStore(HEADS), transaction.objectStore(BODIES));
+      transaction.oncomplete = () => resolve(request.result);
       transaction.onerror = transaction.onabort = () => reject(transaction.error);
     });
   } finally {
@@ -43,21 +48,41 @@ export function recordingOf(round) {
 
 /** Keep the conversation `id` as it is now. Throws where the browser keeps nothing. */
 export async function keep(id, rounds) {
-  const recordings = rounds.map(recordingOf);
-  await inStore("readwrite", (store) => store.put({ id, at: Date.now(), rounds: recordings }));
-  const ids = (await kept()).map((conversation) => conversation.id);
-  for (const old of ids.slice(MOST_KEPT)) await forget(old);
+  const head = {
+    id,
+    at: Date.now(),
+    question: rounds[0].question.slice(0, 300),
+    models: rounds[0].slots.map((slot) => slot.requested),
+    rounds: rounds.length,
+  };
+  const body = { id, rounds: rounds.map(recordingOf) };
+  await inStores("readwrite", (heads, bodies) => {
+    heads.put(head);
+    return bodies.put(body);
+  });
+  for (const old of (await kept()).slice(MOST_KEPT)) await forget(old.id);
 }
 
-/** All conversations, the newest first. */
+/** The heads of all conversations, the newest first: {id, at, question, models, rounds}. */
 export async function kept() {
-  const all = await inStore("readonly", (store) => store.getAll());
+  const all = await inStores("readonly", (heads) => heads.getAll());
   return all.sort((a, b) => b.at - a.at);
 }
 
-export const forget = (id) => inStore("readwrite", (store) => store.delete(id));
+/** All of one: {id, rounds}, each round a recording. */
+export const recalled = (id) => inStores("readonly", (_, bodies) => bodies.get(id));
 
-export const forgetAll = () => inStore("readwrite", (store) => store.clear());
+export const forget = (id) =>
+  inStores("readwrite", (heads, bodies) => {
+    heads.delete(id);
+    return bodies.delete(id);
+  });
+
+export const forgetAll = () =>
+  inStores("readwrite", (heads, bodies) => {
+    heads.clear();
+    return bodies.clear();
+  });
 
 /**
  * A recording from a file's text, looked over: a stranger may have written it. Throws `Error` with

@@ -24,6 +24,9 @@ import { themeWords, turn } from "./theme.js";
 import { Timeline } from "./timeline.js";
 import { cutWords } from "./words.js";
 
+/** Milliseconds between two savings of a conversation that is under way. */
+const KEEP_EVERY = 3000;
+
 const choice = new Choice();
 const picker = new Picker(choice);
 const parameters = new Parameters(choice);
@@ -270,10 +273,8 @@ $("replay-speed").addEventListener("change", () => {
 });
 $("follow-up").addEventListener("change", draw);
 
-// The last moment at which a page that is closed can be sure to run.
-document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "hidden" && conversation.isRunning) history.keep(conversation);
-});
+// A page that is closed has no time to write, so it is done on the way.
+setInterval(() => conversation.isRunning && history.keep(conversation), KEEP_EVERY);
 
 wireDialogs();
 wireKeyDialog(() => listFailed && fetchModels());
