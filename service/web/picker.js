@@ -36,7 +36,8 @@ export class Picker {
     this.#presets();
     this.#list();
     openDialog(this.dialog);
-    $("picker-search").focus();
+    // A phone would put its keyboard over the list.
+    if (!matchMedia("(pointer: coarse)").matches) $("picker-search").focus();
   }
 
   #presets() {
