@@ -82,6 +82,16 @@ def test_what_is_shown_as_raw_is_the_answer_byte_for_byte(visit: Visit) -> None:
     assert visit.text("echo:a") == text
 
 
+def test_an_answer_that_can_not_be_formatted_stays_plain(visit: Visit) -> None:
+    visit.service_may_fail = True
+    visit.page.route("**/format", lambda route: route.abort())
+    visit.ask("sim:terse")
+    visit.wait("sim:terse", "done")
+    visit.page.wait_for_timeout(200)
+    assert visit.card("sim:terse").locator(".answer.plain").is_visible()
+    assert not visit.card("sim:terse").locator(".answer.formatted").is_visible()
+
+
 def test_reasoning_is_folded_and_no_part_of_the_answer(visit: Visit) -> None:
     visit.ask("sim:thinker")
     visit.wait("sim:thinker", "thinking")
