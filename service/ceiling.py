@@ -14,9 +14,10 @@ is lost.
   guess.
 - **Down by how many ran well**, not by a number that nobody used (RFC 5681, `FlightSize`): a
   ceiling of 1000 is no knowledge. And not below half of it, whatever one burst brings.
-- **What is answered is taken.** If more turn out to be answered at once than the limit that a burst
-  left, then the limit is that many: the refusal was about something else (as TCP takes back a
-  decrease that later acknowledgements show to have been none: Eifel, RFC 4015).
+- **What is answered is taken.** The limit does not fall below the number of those that were asked
+  since the last news and are being answered; it rises to it, if they turn out to be answered later
+  (as TCP takes back a decrease that later acknowledgements show to have been none: Eifel,
+  RFC 4015). Those that run from before may be more than are taken now.
 - **Who is refused alone tells nothing of how many.** A limit of requests at once has some that are
   being answered. A burst in which all were refused, be it of one request, is a limit by the minute,
   of a model, or an outage; it is taken back.
@@ -93,15 +94,23 @@ class Ceiling:
         return True
 
     def refused(
-        self, at_once: int, window: int, now: float, *, answered: int = 0, unanswered: int = 0
+        self,
+        at_once: int,
+        window: int,
+        now: float,
+        *,
+        answered: int = 0,
+        unanswered: int = 0,
+        together: int = 0,
     ) -> bool:
         """One was refused, of `at_once`, which began in `window`; whether this changed the limit.
 
-        Of the others, so many are being answered, and so many were not told anything yet.
+        Of the others, so many are being answered, and so many were not told anything yet. Of those
+        that are answered, `together` began in the same window.
         """
         before = self.limit
         if window == self.window:
-            self._begin_burst(at_once)
+            self._begin_burst(at_once, together)
         burst = self._burst
         if burst is None:
             return False  # of a piece of news that was no such burst
@@ -143,9 +152,10 @@ class Ceiling:
         self._whole = 0
         return True
 
-    def _begin_burst(self, at_once: int) -> None:
+    def _begin_burst(self, at_once: int, together: int) -> None:
         in_use = min(self.limit, max(at_once, self.ran_well, FEW))
-        self._burst = _Burst(at_once, max(1, in_use // 2), self.limit, self._wall, self._wall_until)
+        least = min(self.limit, max(1, in_use // 2, together))
+        self._burst = _Burst(at_once, least, self.limit, self._wall, self._wall_until)
         self._lower(in_use, KEPT_AFTER_REFUSAL)
 
     def _lower(self, of: int, share: float) -> None:

@@ -28,7 +28,6 @@ class Run:
     """One request, from the moment at which it was given its place."""
 
     __slots__ = (
-        "answered",
         "asked_at",
         "at_once",
         "heard",
@@ -50,8 +49,7 @@ class Run:
         self.since_freed = since_freed
         """Seconds since the last place had been given back."""
         self.heard = False
-        """Whether the provider has said anything; `answered`: is at work; `refused`: said no."""
-        self.answered = False
+        """Whether the provider has said anything; `refused`: whether it said no."""
         self.refused = False
         self.late = False
         """Whether it began to be answered later than usual."""
@@ -69,7 +67,7 @@ class Load:
         self.running = 0
         self.unanswered = 0
         """Of those that run, how many have heard nothing yet."""
-        self._answered = 0
+        self._answered: set[Run] = set()
         self._resting: deque[float] = deque()
         """When each place that rests may be given again."""
         self._freed_at = -math.inf
@@ -107,10 +105,9 @@ class Load:
         if run.heard:
             return
         self.heard(run)
-        run.answered = True
-        self._answered += 1
+        self._answered.add(run)
         self._refused.answered(run.model)
-        if self._ceiling.taken(self._answered):
+        if self._ceiling.taken(len(self._answered)):
             self._log("as many are answered")
         run.late = self._latency.note(run.model, now - run.asked_at)
         if self._latency.has_grown() and self._ceiling.late(self.running, run.window):
@@ -119,9 +116,7 @@ class Load:
     def refuse(self, run: Run, now: float) -> bool:
         """The provider takes no more; whether that is about all of its models, as far as known."""
         self.heard(run)
-        if run.answered:  # it was, up to here
-            run.answered = False
-            self._answered -= 1
+        self._answered.discard(run)  # it was, if so, up to here
         if self._refused.again(run.model):
             return False
         at_once = max(run.at_once, self.running)
@@ -133,7 +128,12 @@ class Load:
             self._ceiling.explained()
             self._log("refused, a place was not free yet")
         elif self._ceiling.refused(
-            at_once, run.window, now, answered=self._answered, unanswered=self.unanswered
+            at_once,
+            run.window,
+            now,
+            answered=len(self._answered),
+            unanswered=self.unanswered,
+            together=sum(other.window == run.window for other in self._answered),
         ):
             self._log("refused")
         return True
@@ -149,8 +149,7 @@ class Load:
         """It runs no more, for whatever reason."""
         self.heard(run)
         self.running -= 1
-        if run.answered:
-            self._answered -= 1
+        self._answered.discard(run)
         if run.refused:
             return  # it never was in the provider's own count
         self._freed_at = now

@@ -35,7 +35,7 @@ class Refused:
     def __init__(self) -> None:
         self._answered = 0
         self._since: dict[str, int] = {}
-        """For each of them, how many of all models had been answered when it was refused."""
+        """For each of them, how many requests had been answered when it was refused first."""
 
     def answered(self, model: str) -> None:
         """The provider has begun to answer this one."""
@@ -48,11 +48,13 @@ class Refused:
         Its first refusal is always the provider's: where many models wait for few places, each may
         be the one that is refused.
         """
-        before = self._since.pop(model, None)
+        since = self._since.get(model)
+        if since is not None:
+            return since < self._answered
         if len(self._since) >= REMEMBERED:
             del self._since[next(iter(self._since))]
         self._since[model] = self._answered
-        return before is not None and before < self._answered
+        return False
 
 
 class Rest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import trio
@@ -63,7 +63,8 @@ class Turns:
 class Capped:
     """A provider that answers so many at once, and refuses whoever comes besides; it tells nobody.
 
-    An answer takes `seconds`, a refusal `refuses_in`.
+    An answer takes `seconds`, or as long as `lasts` says, and a refusal `refuses_in`. It counts an
+    answer for `lag` seconds after its end. The models `refuses` are refused always.
     """
 
     def __init__(
@@ -74,6 +75,9 @@ class Capped:
         seconds: float = 10,
         refuses_in: float = 0.05,
         retry_after: float | None = None,
+        lag: float = 0,
+        lasts: Callable[[], float] | None = None,
+        refuses: Collection[str] = (),
     ) -> None:
         self.name = name
         self.simulated = False
@@ -82,7 +86,10 @@ class Capped:
         self.peak = 0
         self.answered = 0
         self.refused_at: list[float] = []
-        self._seconds = seconds
+        self._lasts = lasts or (lambda: seconds)
+        self._lag = lag
+        self._counted_until: list[float] = []
+        self._refuses = refuses
         self._refuses_in = refuses_in
         self._retry_after = retry_after
 
@@ -91,7 +98,7 @@ class Capped:
 
     async def stream(self, prompt: Prompt, sink: Sink) -> Ending:
         sink.connected()
-        if self.running >= self.limit:
+        if prompt.model in self._refuses or self._count() >= self.limit:
             self.refused_at.append(trio.current_time())
             await trio.sleep(self._refuses_in)
             sink.refused()
@@ -101,10 +108,17 @@ class Capped:
         self.peak = max(self.peak, self.running)
         try:
             sink.first_byte()
+            seconds = self._lasts()
             for piece in ("a ", "whole ", "answer"):
-                await trio.sleep(self._seconds / 3)
+                await trio.sleep(seconds / 3)
                 await sink.text(piece)
             self.answered += 1
             return Ending(finish_reason="stop")
         finally:
             self.running -= 1
+            self._counted_until.append(trio.current_time() + self._lag)
+
+    def _count(self) -> int:
+        now = trio.current_time()
+        self._counted_until = [until for until in self._counted_until if until > now]
+        return self.running + len(self._counted_until)

@@ -8,11 +8,17 @@ from service.ceiling import WALL_SECONDS, Ceiling
 from service.latency import REMEMBERED, Latency
 
 
-def burst(ceiling: Ceiling, *, sent: int, taken: int, now: float = 0) -> None:
-    """So many were sent at once, and the provider takes fewer: the rest is refused, one by one."""
+def burst(
+    ceiling: Ceiling, *, sent: int, taken: int, now: float = 0, answered: int | None = None
+) -> None:
+    """So many were sent at once, and the provider takes fewer: the rest is refused, one by one.
+
+    All that are taken are being `answered` by then, unless it is said how many are.
+    """
     window = ceiling.window
+    begun = taken if answered is None else answered
     for running in range(sent, taken, -1):
-        ceiling.refused(running, window, now)
+        ceiling.refused(running, window, now, answered=begun, unanswered=running - begun - 1)
 
 
 def answered(ceiling: Ceiling, count: int, *, now: float = 0) -> None:
@@ -34,36 +40,116 @@ def test_a_share_is_taken_off_once_for_each_burst_and_not_for_each_refusal() -> 
     ceiling = Ceiling(9)
     window = ceiling.window
     limits = []
-    for _ in range(4):
-        ceiling.refused(9, window, 0)
+    for _ in range(3):
+        ceiling.refused(9, window, 0, answered=4)
         limits.append(ceiling.limit)
-    assert limits == [6, 6, 6, 6]
+    assert limits == [6, 6, 6]
     assert ceiling.window == window + 1
+
+
+def test_what_a_burst_tells_is_counted_from_its_beginning_however_few_run_later() -> None:
+    ceiling = Ceiling(9)
+    window = ceiling.window
+    for running in (9, 4, 1, 1):  # answers end meanwhile
+        ceiling.refused(running, window, 0, answered=5)
+    assert ceiling.limit == 5
+    answered(ceiling, 100, now=WALL_SECONDS - 0.001)
+    assert ceiling.limit == 5  # and six is the wall, not two
+
+
+def test_a_burst_never_takes_more_than_half_of_what_ran_well() -> None:
+    ceiling = Ceiling(40)
+    for n in range(1, 21):
+        ceiling.taken(n)
+    window = ceiling.window
+    for _ in range(20):
+        ceiling.refused(3, window, 0, answered=1)
+    assert ceiling.limit == 10
 
 
 def test_a_new_burst_takes_off_a_new_share() -> None:
     ceiling = Ceiling(9)
-    ceiling.refused(9, ceiling.window, 0)
-    ceiling.refused(6, ceiling.window, 0)
+    ceiling.refused(9, ceiling.window, 0, answered=5)
+    ceiling.refused(6, ceiling.window, 0, answered=5)
     assert ceiling.limit == 4
 
 
-def test_one_refusal_of_one_request_does_not_take_all_places_away() -> None:
+def test_one_refusal_of_a_few_does_not_take_all_places_away() -> None:
+    ceiling = Ceiling(40)
+    burst(ceiling, sent=3, taken=2)
+    assert ceiling.limit == 4
+
+
+def test_who_is_refused_alone_tells_nothing_of_how_many() -> None:
+    ceiling = Ceiling(40)
+    for _ in range(9):
+        burst(ceiling, sent=1, taken=0)
+    assert ceiling.limit == 40
+
+
+def test_a_burst_in_which_all_are_refused_is_taken_back() -> None:
     ceiling = Ceiling(9)
-    burst(ceiling, sent=1, taken=0)
-    assert ceiling.limit == 4
+    burst(ceiling, sent=9, taken=5)
+    answered(ceiling, 5, now=WALL_SECONDS)
+    assert ceiling.limit == 6
+    for _ in range(3):
+        window = ceiling.window
+        limits = []
+        for running in range(6, 0, -1):
+            ceiling.refused(running, window, WALL_SECONDS, unanswered=running - 1)
+            limits.append(ceiling.limit)
+        assert limits == [4, 4, 3, 3, 3, 6]
+    answered(ceiling, 6, now=WALL_SECONDS)
+    assert ceiling.limit == 7  # the wall is where it was
+
+
+def test_those_that_were_asked_together_and_are_answered_are_taken() -> None:
+    ceiling = Ceiling(40)
+    ceiling.refused(9, ceiling.window, 0, answered=8, together=8)
+    assert ceiling.limit == 8
+    ceiling.refused(9, ceiling.window, 0, answered=8, together=2)  # six run from before
+    assert ceiling.limit == 5
+
+
+def test_as_many_as_are_answered_at_once_are_taken() -> None:
+    ceiling = Ceiling(40)
+    ceiling.refused(9, ceiling.window, 0, unanswered=8)  # one of nine, and it is the only one
+    limits = []
+    for n in range(1, 9):
+        ceiling.taken(n)
+        limits.append(ceiling.limit)
+    assert limits == [6] * 6 + [7, 8]
+
+
+def test_answers_that_are_kept_waiting_are_no_proof_of_being_taken_well() -> None:
+    ceiling = Ceiling(9)
+    for n in range(1, 10):
+        ceiling.taken(n)
+    ceiling.late(9, ceiling.window)
+    assert not ceiling.taken(9)
+    assert ceiling.limit == 8
+
+
+def test_what_is_explained_otherwise_lowers_nothing_nor_does_what_was_asked_with_it() -> None:
+    ceiling = Ceiling(9)
+    window = ceiling.window
+    ceiling.explained()
+    for _ in range(5):
+        assert not ceiling.refused(5, window, 0, answered=3)
+    assert ceiling.limit == 9
+    assert ceiling.refused(5, ceiling.window, 0, answered=3)
 
 
 def test_a_high_ceiling_is_no_knowledge_what_ran_is() -> None:
     ceiling = Ceiling(20_000)
-    ceiling.refused(100, ceiling.window, 0)
+    burst(ceiling, sent=100, taken=99)
     assert ceiling.limit == 70
 
 
 def test_there_is_always_one_place() -> None:
     ceiling = Ceiling(3)
     for _ in range(9):
-        ceiling.refused(1, ceiling.window, 0)
+        ceiling.refused(2, ceiling.window, 0, answered=1)
         ceiling.late(1, ceiling.window)
     assert ceiling.limit == 1
 
@@ -106,7 +192,7 @@ def test_up_to_that_number_it_goes_at_once() -> None:
     ceiling = Ceiling(9)
     burst(ceiling, sent=9, taken=5)
     answered(ceiling, 5, now=WALL_SECONDS)
-    ceiling.refused(6, ceiling.window, WALL_SECONDS)
+    ceiling.refused(6, ceiling.window, WALL_SECONDS, answered=5)
     assert ceiling.limit == 4
     answered(ceiling, 100, now=WALL_SECONDS)
     assert ceiling.limit == 5

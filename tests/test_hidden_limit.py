@@ -6,10 +6,12 @@ In virtual time with a fake, and over real sockets with a provider that counts i
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import httpx
+import pytest
 import trio
 import trio.testing
 
@@ -32,6 +34,11 @@ PATIENCE = 60
 """Seconds for what takes two on an idle machine; never spent unless it fails."""
 
 
+def limiter(most: int = 9) -> Limiter:
+    """One whose pauses are drawn from a seed."""
+    return Limiter(most, draw=random.Random(1).random)
+
+
 class Load:
     """Comparisons of one provider, one after another and beside each other; what came of them."""
 
@@ -42,10 +49,16 @@ class Load:
         self.answers: list[str] = []
         self.took: list[float] = []
         """How long each comparison took."""
+        self.limits: list[tuple[float, int]] = []
+        """The limit, and since when."""
+        self._persistence = Persistence(attempts=3, draw=random.Random(2).random)
 
     async def compare(self, models: int, *, after: float = 0) -> float:
+        return await self.ask(*(f"m{n}" for n in range(models)), after=after)
+
+    async def ask(self, *models: str, after: float = 0) -> float:
         await trio.sleep(after)
-        asked = question(*(f"m{n}" for n in range(models)))
+        asked = question(*models)
         entrants = [
             Entrant(entry.name, self.provider, asked.prompt_for(entry, entry.name))
             for entry in asked.entries
@@ -55,12 +68,13 @@ class Load:
             entrants,
             Patience(total=3000),
             limiters=OneForAll(self.limiter),
-            persistence=Persistence(attempts=3),
+            persistence=self._persistence,
         )
         began = trio.current_time()
         texts: dict[str, str] = {}
         async with comparison.open() as inbox:
             async for event in inbox:
+                self._look()
                 match event:
                     case Chunk():
                         texts[event.model] = texts.get(event.model, "") + event.content
@@ -71,6 +85,11 @@ class Load:
         self.took.append(took)
         return took
 
+    def _look(self) -> None:
+        """Note the limit, if it is another than before."""
+        if not self.limits or self.limits[-1][1] != self.limiter.limit:
+            self.limits.append((trio.current_time(), self.limiter.limit))
+
     def all_are_whole(self) -> bool:
         return all(done.code is None for done in self.dones) and set(self.answers) == {
             "a whole answer"
@@ -78,7 +97,7 @@ class Load:
 
 
 async def test_the_first_question_of_all_finds_the_limit(autojump_clock: Clock) -> None:
-    load = Load(Capped("p", 5), Limiter(9))
+    load = Load(Capped("p", 5), limiter())
     await load.compare(9)
     assert load.all_are_whole()
     assert len(load.provider.refused_at) == 4  # those beyond the five, once each
@@ -87,7 +106,7 @@ async def test_the_first_question_of_all_finds_the_limit(autojump_clock: Clock) 
 
 
 async def test_it_converges_and_then_refusals_are_few(autojump_clock: Clock) -> None:
-    load = Load(Capped("p", 5), Limiter(9))
+    load = Load(Capped("p", 5), limiter())
     async with trio.open_nursery() as nursery:
         for n in range(12):
             nursery.start_soon(load.compare, 9)
@@ -107,7 +126,7 @@ async def test_it_converges_and_then_refusals_are_few(autojump_clock: Clock) -> 
 async def test_a_question_to_one_model_is_not_starved_by_those_to_nine(
     autojump_clock: Clock,
 ) -> None:
-    load = Load(Capped("p", 5), Limiter(9))
+    load = Load(Capped("p", 5), limiter())
     singles: list[float] = []
 
     async def ask_one(after: float) -> None:
@@ -126,7 +145,7 @@ async def test_a_question_to_one_model_is_not_starved_by_those_to_nine(
 
 
 async def test_it_follows_a_limit_that_changes(autojump_clock: Clock) -> None:
-    load = Load(Capped("p", 5), Limiter(9))
+    load = Load(Capped("p", 5), limiter())
     limits = []
 
     async def look() -> None:
@@ -150,13 +169,134 @@ async def test_it_follows_a_limit_that_changes(autojump_clock: Clock) -> None:
 
 
 async def test_with_retry_after_there_is_no_second_burst(autojump_clock: Clock) -> None:
-    load = Load(Capped("p", 5, retry_after=2), Limiter(9))
+    load = Load(Capped("p", 5, retry_after=2), limiter())
     async with trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(load.compare, 9)
     assert load.all_are_whole()
     # Four in the first moment, and none until it is tried whether the provider takes more.
     assert [at for at in load.provider.refused_at if at < WALL_SECONDS] == [0] * 4
+
+
+# --- a count that lags behind, and refusals that are about one model ---
+
+
+def drawn(least: float, most: float) -> Callable[[], float]:
+    draw = random.Random(3)
+    return lambda: draw.uniform(least, most)
+
+
+@pytest.mark.parametrize(
+    ("lag", "lasts", "learning"),
+    [
+        pytest.param(0, drawn(0.35, 0.35), 0, id="no lag, all end together"),
+        pytest.param(0, drawn(0.2, 0.5), 0, id="no lag, one by one"),
+        pytest.param(0.03, drawn(0.35, 0.35), 5, id="30 ms, all end together"),
+        pytest.param(0.03, drawn(0.2, 0.5), 2, id="30 ms, one by one"),
+        pytest.param(0.1, drawn(0.35, 0.35), 10, id="100 ms, all end together"),
+        pytest.param(0.1, drawn(0.2, 0.5), 4, id="100 ms, one by one"),
+    ],
+)
+async def test_a_count_that_lags_costs_some_refusals_and_no_places(
+    lag: float, lasts: Callable[[], float], learning: int, autojump_clock: Clock
+) -> None:
+    provider = Capped("p", 5, lag=lag, lasts=lasts, refuses_in=0.005)
+    load = Load(provider, limiter())
+
+    async def ask_nine_again_and_again() -> None:
+        for _ in range(25):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(load.compare, 9)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask_nine_again_and_again)
+        for n in range(30):
+            nursery.start_soon(lambda after: load.ask("single", after=after), 0.3 + 0.25 * n)
+    assert load.all_are_whole()
+    assert len(load.dones) == 25 * 27 + 30
+    assert provider.peak == 5
+    # Four that find the five, some that find the rest, and then one for each half minute at most.
+    seconds = trio.current_time()
+    early = [at for at in provider.refused_at if at < 2]
+    assert len(early) <= 4 + learning
+    assert len(provider.refused_at) - len(early) <= seconds // WALL_SECONDS
+    # Four while it has just been tried whether six are taken, and never fewer.
+    assert {limit for at, limit in load.limits if at > 0.1} <= {4, 5, 6}
+    # What such a provider can give at most: each place is counted for the lag as well.
+    assert seconds <= 1.2 * len(load.dones) * (0.35 + lag) / 5
+
+
+@pytest.mark.parametrize("lag", [0, 0.03, 0.1])
+async def test_it_follows_a_limit_that_changes_though_its_count_lags(
+    lag: float, autojump_clock: Clock
+) -> None:
+    provider = Capped("p", 5, lag=lag, lasts=drawn(3, 7), refuses_in=0.005)
+    load = Load(provider, limiter())
+    limits = []
+    refused = []
+
+    async def change() -> None:
+        for hidden in (3, 8, 8):
+            await trio.sleep(150)
+            limits.append(load.limiter.limit)
+            refused.append(len(provider.refused_at))
+            provider.limit = hidden
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(change)
+        for _ in range(45):
+            nursery.start_soon(load.compare, 9)
+            await trio.sleep(10)
+    assert limits[0] in (4, 5, 6)
+    assert limits[1] in (2, 3, 4)
+    assert limits[2] >= 6
+    # Before the fall: the start, what the lag costs, one in half a minute. The fall itself costs a
+    # few. Then one in half a minute again.
+    first, second, third = refused
+    assert first <= 4 + 10 + 5
+    assert second - first <= 4 + 10
+    assert third - second <= 4 + 10
+    failed = [done for done in load.dones if done.code]
+    assert len(failed) <= len(load.dones) / 100  # three refusals in a row while it falls
+
+
+async def test_one_model_that_is_refused_takes_nobodys_places(autojump_clock: Clock) -> None:
+    load = Load(Capped("p", 40, seconds=1, refuses={"free"}), limiter(40))
+    for _ in range(3):
+        await load.ask("free")
+        await trio.sleep(1)
+        assert await load.compare(9) == pytest.approx(1)
+    assert len(load.provider.refused_at) == 9
+    assert load.limits == [(load.limits[0][0], 40)]
+
+
+async def test_one_model_that_is_refused_among_others_lowers_the_limit_once(
+    autojump_clock: Clock,
+) -> None:
+    provider = Capped("p", 40, seconds=9, refuses={"free"})
+    load = Load(provider, limiter(40))
+    others = [f"m{n}" for n in range(8)]
+    for _ in range(5):
+        await load.ask("free", *others)
+    limits = [limit for _, limit in load.limits]
+    assert limits[:2] == [40, 8]  # the others are being answered, so eight is what it takes
+    assert limits[2:] == sorted(limits[2:])  # and from there it goes up only
+    assert all(limit >= 8 for limit in limits[2:])
+    assert max(load.took) < 9 + 2  # nobody else waited for a second answer's time
+    assert len(provider.refused_at) == 5 * 3
+
+
+async def test_an_outage_is_no_news_of_how_many_it_takes(autojump_clock: Clock) -> None:
+    names = [f"m{n}" for n in range(9)]
+    provider = Capped("p", 9, refuses=names)
+    load = Load(provider, limiter())
+    for _ in range(3):
+        await load.compare(9)
+    assert {done.code for done in load.dones} == {"rate_limited"}
+    assert load.limiter.limit == 9
+    # Each of the three was asked three times, and none was kept from failing.
+    assert len(provider.refused_at) == 3 * 27
 
 
 # --- over sockets ---

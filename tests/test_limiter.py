@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from itertools import count
 
@@ -44,7 +45,7 @@ class Queue:
 
 def nobody_is_left(limiter: Limiter) -> bool:
     load = limiter._load
-    return (load.running, load.unanswered, load._answered, limiter.waiting) == (0, 0, 0, 0)
+    return (load.running, load.unanswered, len(load._answered), limiter.waiting) == (0, 0, 0, 0)
 
 
 async def test_whoever_need_not_wait_is_admitted_in_a_step(autojump_clock: Clock) -> None:
@@ -234,6 +235,102 @@ async def test_a_wait_that_begins_while_one_waits_is_waited_for_too(autojump_clo
             ticket.failed(too_many(retry_after=5))
             await trio.sleep(1)
     assert got == [15]
+
+
+@pytest.mark.parametrize("lot", [0, 0.5])
+async def test_after_a_refusal_without_a_word_nobody_asks_for_a_moment(
+    lot: float, autojump_clock: Clock
+) -> None:
+    limiter = Limiter(9, draw=lambda: lot)
+    with limiter.queue("a") as ticket:
+        ticket.failed(too_many())
+    assert await admitted_at(limiter) == PAUSE_SECONDS * (1 + lot)
+
+
+async def test_a_burst_lets_nobody_in_between_its_refusals(autojump_clock: Clock) -> None:
+    limiter = Limiter(9, draw=lambda: 0)
+    admitted: list[float] = []
+
+    async def wait() -> None:
+        admitted.append(await admitted_at(limiter))
+
+    async def be_refused(ticket: Ticket, after: float) -> None:
+        with ticket:
+            await trio.sleep(after)
+            ticket.failed(too_many())
+
+    async with trio.open_nursery() as nursery:
+        with ExitStack() as stack:
+            taken = [stack.enter_context(limiter.queue("a")) for _ in range(5)]
+            for n in range(4):
+                nursery.start_soon(be_refused, limiter.queue("a"), 0.01 * n)
+            for ticket in taken:
+                ticket.first_byte()
+            for _ in range(20):
+                nursery.start_soon(wait)
+            await trio.sleep(1)
+            assert (limiter.limit, limiter.running, admitted) == (5, 5, [])
+    assert admitted == [1] * 20
+
+
+async def lagging(limiter: Limiter) -> None:
+    """One that had its place from another without a moment between them is refused for it."""
+    with limiter.queue("a", "m") as ticket:
+        ticket.first_byte()
+    with limiter.queue("a", "n") as ticket:
+        ticket.refuses()
+        ticket.failed(too_many())
+    await trio.sleep(1)
+
+
+async def test_a_place_that_was_given_again_too_early_rests_from_then_on(
+    autojump_clock: Clock,
+) -> None:
+    limiter = Limiter(1)
+    await lagging(limiter)
+    times = []
+
+    async def ask() -> None:
+        times.append(await admitted_at(limiter))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(4):
+            nursery.start_soon(ask)
+    assert times == [pytest.approx(1 + 0.05 * n) for n in range(4)]
+    assert limiter.limit == 1
+    assert nobody_is_left(limiter)
+
+
+async def test_only_whose_turn_it_is_watches_the_clock(autojump_clock: Clock) -> None:
+    limiter = Limiter(1)
+    await lagging(limiter)
+    with limiter.queue("a"):
+        pass
+    with limiter.queue("b") as first, limiter.queue("c") as second:
+        rested_at = trio.current_time() + 0.05
+        assert limiter.looks_at(first) == rested_at
+        assert limiter.looks_at(second) == math.inf
+        first.__exit__(None, None, None)
+        assert limiter.looks_at(second) == rested_at
+        limiter._line.add("b", first)
+
+
+async def test_whoever_stands_behind_one_that_leaves_is_woken_to_watch(
+    autojump_clock: Clock,
+) -> None:
+    limiter = Limiter(9, draw=lambda: 0)
+    with limiter.queue("a") as ticket:
+        ticket.failed(too_many(retry_after=5))
+    got = []
+
+    async def wait() -> None:
+        got.append(await admitted_at(limiter, "c"))
+
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(1):
+            nursery.start_soon(wait)
+            await admitted_at(limiter, "b")
+    assert got == [5]
 
 
 async def test_no_provider_keeps_everybody_for_longer_than_is_bounded(
