@@ -71,11 +71,15 @@ export class Ask {
     mark(this.prompt, "aria-invalid", sentence === "" ? null : "true");
   }
 
-  /** `rounds`: so many questions have been asked; `running`: the last is being answered. */
-  draw({ rounds, running }) {
-    const follows = rounds > 0 && this.followsUp;
+  /**
+   * `rounds`: so many questions of what is shown have been asked; `running`: the last is being
+   * answered; `recording`: a recording is shown, after which nothing can be asked further.
+   */
+  draw({ rounds, running, recording }) {
+    const canFollow = rounds > 0 && !recording;
+    const follows = canFollow && this.followsUp;
     const focused = document.activeElement;
-    show($("follow"), rounds > 0);
+    show($("follow"), canFollow);
     put($("compare"), follows ? "Ask further" : "Compare");
     if (running) show($("stop-all"), true);
     // Each stands in for the other, so the focus goes along.
@@ -83,7 +87,7 @@ export class Ask {
     $("compare").disabled = running;
     if (!running && focused === $("stop-all")) $("compare").focus();
     show($("stop-all"), running);
-    show($("welcome"), rounds === 0);
+    show($("welcome"), rounds === 0 && !recording);
     put($("follow-words"), `: each remembers its own ${rounds > 1 ? "answers" : "answer"}`);
     mark(this.prompt, "placeholder", follows ? "Ask all of them further…" : "Ask all of them…");
   }

@@ -68,7 +68,7 @@ function frame() {
 }
 
 function drawAround(round) {
-  ask.draw({ rounds: conversation.rounds.length, running: conversation.isRunning });
+  ask.draw({ rounds: conversation.rounds.length, running: conversation.isRunning, recording: player !== null });
   show($("round"), round !== null);
   show($("replay"), player !== null);
   if (!round) return;
@@ -108,8 +108,9 @@ function makeConversation() {
 function asked(question) {
   if (conversation.isRunning) return hint("The models are still answering: stop them first, or wait.");
   notice("");
+  // Under a recording the conversation can't be seen, so none is continued unseen.
+  if (player || !ask.followsUp) conversation = makeConversation();
   player = null;
-  if (!ask.followsUp) conversation = makeConversation();
   const round = conversation.ask({ question, models: choice.models, shared: choice.shared });
   ask.prompt.value = "";
   showRound();

@@ -63,6 +63,22 @@ def test_a_recording_is_played_again_without_asking_anybody(visit: Visit) -> Non
     assert len(visit.questions) == 1
 
 
+def test_what_is_asked_under_a_recording_continues_nothing(visit: Visit) -> None:
+    visit.ask("echo:a", text="first")
+    visit.wait_for_all()
+    visit.page.click("#play")
+    visit.page.wait_for_selector("#replay:not([hidden])")
+    visit.page.click("#replay-end")
+    assert visit.page.inner_text("#compare") == "Compare"
+    assert visit.page.is_hidden("#follow")
+    visit.page.fill("#prompt", "second")
+    visit.page.click("#compare")
+    visit.page.wait_for_function("() => document.querySelector('#asked').textContent === 'second'")
+    visit.wait_for_all("done")
+    assert visit.questions[1]["conversation_history"] == []
+    assert visit.card("echo:a").locator(".earlier details").count() == 0
+
+
 def test_a_file_that_was_exported_can_be_played(visit: Visit, tmp_path: Path) -> None:
     answers = answered(visit)
     path = tmp_path / "recording.json"
