@@ -1,6 +1,6 @@
 // The service's interface, as docs/contract.md has it.
 
-import { Cut, readEvents } from "./stream.js";
+import { Cut, SILENCE, readEvents, soon } from "./stream.js";
 
 /** The service said no: `status`, `code`, and `message`, a sentence for people. */
 export class Refused extends Error {
@@ -10,6 +10,9 @@ export class Refused extends Error {
     this.code = code;
   }
 }
+
+/** Milliseconds: a service that is ready says so at once. One that hangs takes connections and is silent. */
+const READY_WITHIN = 5000;
 
 const KEY = "compare-stream.key";
 let askForKey = async () => false;
@@ -32,10 +35,13 @@ function headers(more) {
   return key === null ? more : { ...more, Authorization: `Bearer ${key}` };
 }
 
-/** A response that is no refusal. Throws `Refused`, or what fetch throws when nobody is there. */
+/**
+ * A response that is no refusal. Throws `Refused`; `Cut` when nobody is there, or nothing is answered
+ * for as long as a stream may be silent; and what an abort throws.
+ */
 async function call(path, { method = "GET", body, signal } = {}) {
   for (;;) {
-    const response = await fetch(path, {
+    const answer = fetch(path, {
       method,
       signal,
       headers: headers(body === undefined ? {} : { "Content-Type": "application/json" }),
@@ -43,6 +49,7 @@ async function call(path, { method = "GET", body, signal } = {}) {
       credentials: "omit",
       cache: "no-store",
     });
+    const response = await soon(answer, SILENCE);
     if (response.ok) return response;
     const refused = await refusalOf(response);
     if (refused.status !== 401 || !(await askForKey(hasKey()))) throw refused;
@@ -67,13 +74,7 @@ export async function models() {
 
 /** Ask: {id, batches}, the second an iterable of arrays of events. Throws `Refused` or `Cut`. */
 export async function ask(question, signal) {
-  let response;
-  try {
-    response = await call("/compare-stream", { method: "POST", body: question, signal });
-  } catch (error) {
-    if (error instanceof Refused || error.name === "AbortError") throw error;
-    throw new Cut("network", error.message);
-  }
+  const response = await call("/compare-stream", { method: "POST", body: question, signal });
   return { id: response.headers.get("X-Comparison-Id"), batches: readEvents(response.body) };
 }
 
@@ -103,7 +104,8 @@ export async function format(text, signal) {
 /** Whether the service takes on questions just now. */
 export async function isReady() {
   try {
-    return (await fetch("/readyz", { cache: "no-store", credentials: "omit" })).ok;
+    const signal = AbortSignal.timeout(READY_WITHIN);
+    return (await fetch("/readyz", { cache: "no-store", credentials: "omit", signal })).ok;
   } catch {
     return false;
   }

@@ -15,6 +15,11 @@ const action = (slot, name, words, key, title) =>
     title: `${title} (${key})`, hidden: true,
   }, words);
 
+function stateWords(slot) {
+  if (slot.stopping && isOpen(slot)) return "stopping…";
+  return slot.state === "queued" && slot.ahead > 0 ? `queued, ${slot.ahead} ahead` : STATES[slot.state];
+}
+
 export class Card {
   #plain;
   #thoughts;
@@ -88,7 +93,7 @@ export class Card {
     const { slot } = this;
     if (slot.asks !== this.#asks) this.#reset();
     mark(this.element, "data-state", slot.state);
-    put(this.word, slot.state === "queued" && slot.ahead > 0 ? `queued, ${slot.ahead} ahead` : STATES[slot.state]);
+    put(this.word, stateWords(slot));
     put(this.clock, seconds(lasted(slot, now)));
     put(this.facts, this.#factsLine(now));
     this.#drawProgress();

@@ -78,7 +78,9 @@ export class Conversation {
       } else if (error.name === "AbortError") hear({ type: "cut", reason: "stopped" });
       else this.#cut(round, number, hear, error.reason ?? "network");
     } finally {
+      controller.abort(); // a question that was not answered in time must not be answered later
       this.#controllers.delete(key(round, number));
+      this.#stops.delete(key(round, number));
       for (const slot of slots) if (slot.state === "done") rememberSpeed(slot.requested, slot.facts.timings.duration_ms);
       this.listener.changed();
       if (isOver(round)) this.listener.ended(round);
@@ -113,28 +115,38 @@ export class Conversation {
     if (!round) return;
     round.runs.forEach((run, number) => {
       if (!run.open || (slot && slot.run !== number)) return;
-      const name = slot && Object.keys(run.names).find((each) => run.names[each] === slot.index);
-      this.#stop(round, number, name ?? null);
+      const open = round.slots.filter((each) => each.run === number && isOpen(each));
+      const stopped = slot ? open.filter((each) => each === slot) : open;
+      for (const each of stopped) each.stopping = true;
+      // The last one that is open is all of them: the stream can be left then.
+      const name = slot && open.length > 1 ? Object.keys(run.names).find((each) => run.names[each] === slot.index) : null;
+      this.#stop(round, number, name ?? null, stopped);
     });
+    this.listener.changed();
   }
 
-  async #stop(round, number, name) {
+  /** `name` null: all of the run. Those of `slots` show that they are being stopped. */
+  async #stop(round, number, name, slots) {
     const run = round.runs[number];
+    const controller = this.#controllers.get(key(round, number));
     if (run.id === null) {
       // The service has not answered yet, so nothing has a name there.
+      if (name === null) return controller?.abort();
       const waiting = this.#stops.get(key(round, number)) ?? [];
-      this.#stops.set(key(round, number), [...waiting, name]);
+      this.#stops.set(key(round, number), [...waiting, [name, slots]]);
       return;
     }
-    await stop(run.id, name).catch(() => {});
-    if (name !== null) return;
-    setTimeout(() => {
-      if (run.open) this.#controllers.get(key(round, number))?.abort();
-    }, STOP_SHOWS);
+    // Before the service is asked: it may not answer.
+    if (name === null) setTimeout(() => controller?.abort(), STOP_SHOWS);
+    try {
+      await stop(run.id, name);
+    } catch {
+      if (name !== null) for (const slot of slots) slot.stopping = false; // it can be tried again
+    }
   }
 
   #stopWhatWaits(round, number) {
-    for (const name of this.#stops.get(key(round, number)) ?? []) this.#stop(round, number, name);
+    for (const [name, slots] of this.#stops.get(key(round, number)) ?? []) this.#stop(round, number, name, slots);
     this.#stops.delete(key(round, number));
   }
 

@@ -48,6 +48,7 @@ export function newRound({ id, question, models, shared = {}, askedAt = null }) 
 function blank() {
   return {
     state: "connecting",
+    stopping: false, // the page's own: a stop has been asked for
     provider: null,
     parameters: null,
     simulated: false,

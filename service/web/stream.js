@@ -68,7 +68,8 @@ export async function* readEvents(body, silence = SILENCE) {
   }
 }
 
-function soon(read, silence) {
+/** What `read` resolves to, if that is within `silence` milliseconds; else throws `Cut`. */
+export function soon(read, silence) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       reject(new Cut("silent", `Nothing came for ${silence / 1000} s.`));

@@ -130,6 +130,26 @@ def test_stop_all_stops_all(visit: Visit) -> None:
     assert visit.page.is_enabled("#compare")
 
 
+def test_a_stop_needs_no_answer_of_the_service(visit: Visit) -> None:
+    visit.page.route("**/comparisons/**", lambda _: None)
+    visit.ask("sim:rambler", "sim:stalls")
+    visit.wait("sim:rambler", "writing")
+    visit.press("sim:stalls", "stop")
+    said = '.card[data-model="sim:stalls"] .state:has-text("stopping")'
+    visit.page.wait_for_selector(said)
+    visit.page.click("#stop-all")
+    visit.wait_for_all()
+    assert visit.state("sim:stalls") == "stopped"
+
+
+def test_a_question_that_nobody_has_answered_yet_can_be_stopped(visit: Visit) -> None:
+    visit.page.route("**/compare-stream", lambda _: None)
+    visit.ask("sim:rambler", "sim:swift")
+    visit.page.click("#stop-all")
+    visit.wait_for_all("stopped")
+    assert visit.page.is_enabled("#compare")
+
+
 def test_a_slow_model_never_holds_the_buttons_of_one_that_is_done(visit: Visit) -> None:
     visit.ask("sim:stalls", "sim:swift")
     visit.wait("sim:swift", "done")
