@@ -41,7 +41,7 @@ export class Ask {
 
   #whatIsWrong(question) {
     if (question === "") {
-      this.prompt.focus();
+      this.prompt.focus({ preventScroll: true });
       return "Write a question first.";
     }
     if (this.choice.ids.length === 0) return "Choose at least one model.";
@@ -60,7 +60,7 @@ export class Ask {
 
   write(text) {
     this.prompt.value = text;
-    this.prompt.focus();
+    this.prompt.focus({ preventScroll: true });
     this.refuse("");
   }
 
@@ -82,10 +82,10 @@ export class Ask {
     show($("follow"), canFollow);
     put($("compare"), follows ? "Ask further" : "Compare");
     if (running) show($("stop-all"), true);
-    // Each stands in for the other, so the focus goes along.
-    if (running && focused === $("compare")) $("stop-all").focus();
+    // Each stands in for the other, so the focus goes along; the reader stays where they read.
+    if (running && focused === $("compare")) $("stop-all").focus({ preventScroll: true });
     $("compare").disabled = running;
-    if (!running && focused === $("stop-all")) $("compare").focus();
+    if (!running && focused === $("stop-all")) $("compare").focus({ preventScroll: true });
     show($("stop-all"), running);
     show($("welcome"), rounds === 0 && !recording);
     put($("follow-words"), `: each remembers its own ${rounds > 1 ? "answers" : "answer"}`);

@@ -76,6 +76,19 @@ def test_a_phone_has_no_sideways_scrolling_and_one_card_open(browser: Any, servi
         assert outside == []
 
 
+def test_a_phone_stays_where_one_reads_when_the_answers_end(
+    browser: Any, service: Served
+) -> None:
+    with visiting(browser, service, **PHONE) as visit:
+        visit.ask("sim:steady", *NINE[3:])
+        visit.wait("sim:steady", "writing")
+        assert visit.page.evaluate("() => document.activeElement.id") == "stop-all"
+        visit.page.evaluate("() => scrollTo(0, 0)")
+        visit.wait_for_all()
+        visit.page.wait_for_function("() => document.activeElement.id === 'compare'")
+        assert visit.page.evaluate("() => scrollY") == 0
+
+
 def test_nothing_needs_a_mouse(visit: Visit) -> None:
     keyboard = visit.page.keyboard
     visit.open("sim:rambler", "sim:swift")
