@@ -89,6 +89,23 @@ def test_a_phone_stays_where_one_reads_when_the_answers_end(
         assert visit.page.evaluate("() => scrollY") == 0
 
 
+def test_a_phone_has_a_broken_connection_in_sight(browser: Any, service: Served) -> None:
+    with visiting(browser, service, **PHONE) as visit:
+        visit.service_may_fail = True
+        visit.page.route("**/compare-stream", lambda route: route.abort())
+        visit.ask(*NINE)
+        again = visit.page.locator("#notice button", has_text="open ones")
+        again.wait_for()
+        for where in ("0", "document.body.scrollHeight / 2", "document.body.scrollHeight"):
+            visit.page.evaluate(f"() => scrollTo(0, {where})")
+            assert again.evaluate(
+                """(button) => { const box = button.getBoundingClientRect();
+                     return button.contains(document.elementFromPoint(
+                       (box.left + box.right) / 2, (box.top + box.bottom) / 2)); }"""
+            )
+        assert visit.fits()
+
+
 def test_nothing_needs_a_mouse(visit: Visit) -> None:
     keyboard = visit.page.keyboard
     visit.open("sim:rambler", "sim:swift")
