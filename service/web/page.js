@@ -27,6 +27,8 @@ import { cutWords } from "./words.js";
 /** Milliseconds between two savings of a conversation that is under way. */
 const KEEP_EVERY = 3000;
 
+const STILL_RUNNING = "Wait until the answers are whole, or stop them.";
+
 const choice = new Choice();
 const picker = new Picker(choice);
 const parameters = new Parameters(choice);
@@ -162,12 +164,15 @@ function startOver() {
 // What was asked before.
 
 function openKept(kept) {
-  conversation.leave();
-  conversation = makeConversation();
+  const isHere = kept.id === conversation.id && conversation.round !== null;
+  if (!isHere && conversation.isRunning) return hint(STILL_RUNNING);
   player = null;
-  conversation.id = kept.id;
-  conversation.rounds = kept.rounds.map((recording) => ended(replayed(recording)));
-  notice("");
+  if (!isHere) { // what is here is newer than what was kept of it
+    conversation = makeConversation();
+    conversation.id = kept.id;
+    conversation.rounds = kept.rounds.map((recording) => ended(replayed(recording)));
+    notice("");
+  }
   showRound();
 }
 
@@ -179,7 +184,7 @@ function ended(round) {
 }
 
 function play(recording) {
-  if (conversation.isRunning) return hint("Wait until the answers are whole, or stop them.");
+  if (conversation.isRunning) return hint(STILL_RUNNING);
   player = new Player(recording, Number($("replay-speed").value));
   notice("");
   showRound();

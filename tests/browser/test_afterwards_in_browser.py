@@ -141,6 +141,33 @@ def test_what_was_asked_is_there_after_a_reload_until_it_is_deleted(visit: Visit
     )
 
 
+def open_kept(visit: Visit, place: int = 0) -> None:
+    visit.page.click("#open-history")
+    row = visit.page.locator("#history-list li").nth(place)
+    row.get_by_text("Open", exact=True).click()
+
+
+def test_a_conversation_that_goes_on_is_not_stopped_by_opening_it(visit: Visit) -> None:
+    visit.ask("echo:a", text="first")
+    visit.wait_for_all("done")
+    visit.page.click("#start-over")
+    visit.page.fill("#prompt", "second")
+    visit.page.click("#compare")
+    visit.wait_for_all("done")
+    # One model is asked again and does not answer: the conversation runs.
+    visit.page.route("**/compare-stream", lambda _: None)
+    visit.press("echo:a", "again")
+    visit.wait("echo:a", "connecting")
+    for place, hint in ((0, False), (1, True)):
+        open_kept(visit, place)
+        visit.page.wait_for_selector("#history", state="hidden")
+        visit.page.wait_for_timeout(100)
+        assert visit.page.is_visible("#hint") is hint
+        assert visit.page.inner_text("#asked") == "second"
+        assert visit.state("echo:a") == "connecting"
+        assert visit.page.is_visible("#stop-all")
+
+
 def test_two_answers_can_be_compared_word_by_word(visit: Visit) -> None:
     answered(visit)
     visit.page.click("#open-differences")
