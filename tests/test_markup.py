@@ -133,7 +133,13 @@ def test_html_in_a_text_is_text(text: str) -> None:
     assert "".join(Page(to_html(text)).text).strip() == text.replace("&lt;", "<")
 
 
-@pytest.mark.parametrize("url", ["javascript:x", "data:text/html,x", "/models", "//x", "x:y"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("javascript:x", "data:text/html,x", "/models", "//x", "x:y"),
+        *("http:/docs", "HTTPS:docs", "http:///docs", "http:?x", "http://:80/docs", "https:"),
+    ],
+)
 def test_a_link_to_elsewhere_stays_what_was_written(url: str) -> None:
     for text in (f"[x]({url})", f"![x]({url})"):
         assert to_html(text) == f"<p>{text}</p>\n"
