@@ -174,6 +174,7 @@ function openKept(kept) {
     notice("");
   }
   showRound();
+  requestAnimationFrame(() => $("asked").focus()); // when the frame has shown it
 }
 
 /** What was still open when its page was left does not go on. */

@@ -168,6 +168,13 @@ def test_a_conversation_that_goes_on_is_not_stopped_by_opening_it(visit: Visit) 
         assert visit.page.is_visible("#stop-all")
 
 
+def test_whoever_opens_what_was_kept_is_led_to_it(visit: Visit) -> None:
+    answered(visit)
+    visit.page.reload()
+    open_kept(visit)
+    visit.page.wait_for_function("() => document.activeElement.id === 'asked'")
+
+
 def test_two_answers_can_be_compared_word_by_word(visit: Visit) -> None:
     answered(visit)
     visit.page.click("#open-differences")
