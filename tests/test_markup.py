@@ -24,7 +24,7 @@ class Page(HTMLParser):
     ELEMENTS = frozenset(
         (
             *("p", "br", "hr", "em", "strong", "s", "a", "span", "code", "pre", "blockquote"),
-            *("ul", "ol", "li", "h3", "h4", "h5", "h6"),
+            *("ul", "ol", "li", "h4", "h5", "h6"),
             *("table", "thead", "tbody", "tr", "th", "td"),
         )
     )
@@ -165,7 +165,7 @@ def test_an_image_is_a_link_to_it() -> None:
     [
         ("*b* **c** ~~d~~", "<p><em>b</em> <strong>c</strong> <s>d</s></p>\n"),
         ("a `b`", "<p>a <code>b</code></p>\n"),
-        ("# a\n\n###### b", "<h3>a</h3>\n<h6>b</h6>\n"),
+        ("# a\n\n###### b", "<h4>a</h4>\n<h6>b</h6>\n"),
         ("3. a\n4. b", '<ol start="3">\n<li>a</li>\n<li>b</li>\n</ol>\n'),
         ("> a  \n> b", "<blockquote>\n<p>a<br>\nb</p>\n</blockquote>\n"),
         ("```\na <b\n```", '<pre class="highlight"><code>a &lt;b\n</code></pre>\n'),

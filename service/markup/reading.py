@@ -43,8 +43,8 @@ for the web, without a host (`http:/docs`): it would lead into this service."""
 MOST_NESTED = 50
 """Blocks and spans inside each other; by recursion, so it must stay far below Python's limit."""
 
-LEVELS_DOWN = 2
-"""A model's headings stand below the page's own: its name, and the card's."""
+LEVELS_DOWN = 3
+"""A model's headings stand below the page's own: its name, the question, and the card's."""
 
 _SIDES = {f"text-align:{side}": f"align-{side}" for side in ("left", "center", "right")}
 
@@ -130,7 +130,7 @@ _MARKDOWN = _markdown()
 _CLEANER = nh3.Cleaner(
     tags={
         *("p", "br", "hr", "em", "strong", "s", "a", "span", "code", "pre", "blockquote"),
-        *("ul", "ol", "li", "h3", "h4", "h5", "h6"),
+        *("ul", "ol", "li", "h4", "h5", "h6"),
         *("table", "thead", "tbody", "tr", "th", "td"),
     },
     attributes={"*": set(), "a": {"href"}, "ol": {"start"}},
