@@ -99,7 +99,7 @@ export class Ask {
   #showChosen() {
     const { names } = this.choice;
     $("chosen").replaceChildren(...names.map((name, place) =>
-      el("li", { title: name }, shortName(name), name in this.choice.own ? el("span", { class: "own", title: "has parameters of its own" }, " ✱") : null,
+      el("li", { title: name }, shortName(name), Object.hasOwn(this.choice.own, name) ? el("span", { class: "own", title: "has parameters of its own" }, " ✱") : null,
         el("button", { type: "button", class: "remove", "aria-label": `Leave ${name} out`, click: () => this.#remove(place) }, "×"))));
     put($("models-count"), String(names.length));
     put($("parameters-count"), this.choice.changes > 0 ? String(this.choice.changes) : "");

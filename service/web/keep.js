@@ -119,7 +119,7 @@ function isEntry(entry, models) {
   const [at, run, event] = entry;
   if (!Number.isFinite(at) || at < 0 || !Number.isInteger(run) || run < 0 || run > 999) return false;
   if (typeof event?.type !== "string") return false;
-  if (event.type in TEXT_IN && typeof event[TEXT_IN[event.type]] !== "string") return false;
+  if (Object.hasOwn(TEXT_IN, event.type) && typeof event[TEXT_IN[event.type]] !== "string") return false;
   if (event.type === "asked") {
     return Array.isArray(event.slots) && event.slots.every((slot) => Number.isInteger(slot) && slot >= 0 && slot < models);
   }
@@ -132,8 +132,11 @@ const FIGURES = ["processing_time_ms", "slowest_model_ms", "sum_of_models_ms", "
 
 const isNumberOrNull = (value) => value === null || Number.isFinite(value);
 
-function isDone({ timings, usage, cost_usd, tokens_per_second, attempts }) {
-  return Number.isFinite(timings?.duration_ms) && isNumberOrNull(timings.first_token_ms) &&
+const isStringOrNothing = (value) => value === null || value === undefined || typeof value === "string";
+
+function isDone({ timings, usage, cost_usd, tokens_per_second, attempts, code, stopped_by, finish_reason }) {
+  return [code, stopped_by, finish_reason].every(isStringOrNothing) &&
+    Number.isFinite(timings?.duration_ms) && isNumberOrNull(timings.first_token_ms) &&
     (usage === null || Number.isFinite(usage?.reasoning_tokens)) &&
     isNumberOrNull(cost_usd) && isNumberOrNull(tokens_per_second) && Number.isFinite(attempts);
 }

@@ -23,7 +23,7 @@ export function remember(name, value) {
 /** How long a model's answers took here: the newest counts most. For the preset of fast ones. */
 export function rememberSpeed(id, milliseconds) {
   const speeds = recall("speeds", {});
-  const before = speeds[id];
+  const before = Object.hasOwn(speeds, id) ? speeds[id] : undefined;
   speeds[id] = Math.round(before === undefined ? milliseconds : before * 0.6 + milliseconds * 0.4);
   remember("speeds", speeds);
 }

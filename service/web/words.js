@@ -89,8 +89,11 @@ const CUTS = {
   left: "The page was left before this answer was whole.",
 };
 
+/** Codes and reasons may be a stranger's: "constructor" is in every object, and is none of these. */
+const found = (table, key) => (Object.hasOwn(table, key) ? table[key] : undefined);
+
 /** Why a stream ended too early, as one sentence. */
-export const cutWords = (reason) => CUTS[reason] ?? CUTS.network;
+export const cutWords = (reason) => found(CUTS, reason) ?? CUTS.network;
 
 /** {what, todo, said?} of a slot that is not whole; null where nothing is wrong. `said`: its own words. */
 export function trouble(slot) {
@@ -98,13 +101,13 @@ export function trouble(slot) {
     return { what: cutWords(slot.trouble?.detail), todo: "What arrived stays. Ask again to get a whole answer." };
   }
   if (slot.state === "stopped") {
-    return { what: STOPPED_BY[slot.facts?.stopped_by] ?? "Stopped. What had come stays.", todo: "" };
+    return { what: found(STOPPED_BY, slot.facts?.stopped_by) ?? "Stopped. What had come stays.", todo: "" };
   }
   if (slot.state === "failed") {
     if (slot.trouble) return { what: slot.trouble.detail, todo: "Nothing was asked." };
     const code = slot.facts?.code;
     const who = slot.provider ? `the provider “${slot.provider}”` : "the provider";
-    const [what, todo] = (TROUBLES[code] ?? TROUBLES.provider_error)(who);
+    const [what, todo] = (found(TROUBLES, code) ?? TROUBLES.provider_error)(who);
     const said = slot.words?.replace(/^Error: /, "").trim();
     const tellsMore = said && !/^(Timeout|Rate limited|Model not available|Authentication failed)/.test(said);
     return { what: what[0].toUpperCase() + what.slice(1), todo, said: tellsMore ? said : null };
