@@ -37,8 +37,8 @@ READING_SECONDS = 1.0
 stream beside it waits for the interpreter, some milliseconds at a time, for as long."""
 
 SCHEMES = frozenset({"http", "https", "mailto"})
-"""Where a link may lead. One to anywhere else stays what was written, as does one without a scheme or,
-for the web, without a host (`http:/docs`): it would lead into this service."""
+"""Where a link may lead. One to anywhere else stays what was written, as does one without a scheme
+or, for the web, without a host (`http:/docs`): it would lead into this service."""
 
 MOST_NESTED = 50
 """Blocks and spans inside each other; by recursion, so it must stay far below Python's limit."""

@@ -76,9 +76,7 @@ def test_a_phone_has_no_sideways_scrolling_and_one_card_open(browser: Any, servi
         assert outside == []
 
 
-def test_a_phone_stays_where_one_reads_when_the_answers_end(
-    browser: Any, service: Served
-) -> None:
+def test_a_phone_stays_where_one_reads_when_the_answers_end(browser: Any, service: Served) -> None:
     with visiting(browser, service, **PHONE) as visit:
         visit.ask("sim:steady", *NINE[3:])
         visit.wait("sim:steady", "writing")
