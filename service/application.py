@@ -11,7 +11,7 @@ from service.admission import placed
 from service.openapi import make_documentation
 from service.page import make_assets, make_page
 from service.providers.roster import open_roster
-from service.question import Refusal
+from service.refusal import Refusal
 from service.replies import Refused
 from service.responses import json_response
 from service.routes import ModelId, make_routes

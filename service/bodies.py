@@ -10,7 +10,7 @@ import trio
 from quart import request
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
-from service.question import Refusal
+from service.refusal import Refusal
 
 __all__ = ["json_body"]
 

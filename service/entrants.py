@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from service.pricing import Price
 from service.providers import Prompt, Provider
-from service.question import Question, Refusal
+from service.question import Question
+from service.refusal import Refusal
 
 __all__ = ["Candidate", "Entrant", "entrants_of", "refuse_what_has_no_price"]
 

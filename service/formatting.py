@@ -8,7 +8,7 @@ import trio
 from msgspec import Meta, Struct
 
 from service.markup import to_html
-from service.question import Refusal, decoded
+from service.refusal import Refusal, decoded
 
 __all__ = ["LONGEST_TEXT_BYTES", "Formatted", "Formatter", "TextBody", "parse_text"]
 

@@ -6,8 +6,7 @@ are those of docs/contract.md.
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -15,10 +14,9 @@ from msgspec import Meta, Struct
 from service.fanin import Priority
 from service.providers import Image, Message, Prompt
 from service.providers.images import parse_image
+from service.refusal import Refusal, decoded
 
-__all__ = ["TIERS", "Entry", "Question", "Refusal", "Tier", "decoded", "parse_question"]
-
-Body = TypeVar("Body", bound=Struct)
+__all__ = ["TIERS", "Entry", "Question", "Tier", "parse_question"]
 
 KEPT_TURNS = 20
 """Turns of history that reach a model; older ones cost more tokens than they are worth."""
@@ -30,20 +28,6 @@ LONGEST_MODEL_ID = 200
 """Characters; the longest id in the providers' catalogues has about 80."""
 MOST_FALLBACKS = 3
 """For one model; each may be asked several times, and a reader has given up by then."""
-
-
-class Refusal(Exception):
-    """The request can't be served; nothing was started for it."""
-
-    def __init__(
-        self, status: int, code: str, detail: str, *, headers: dict[str, str] | None = None
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        """The HTTP status."""
-        self.code = code
-        self.detail = detail
-        self.headers = headers or {}
 
 
 class Tier(Struct, frozen=True):
@@ -295,39 +279,3 @@ def _unused_name(requested: str, taken: set[str]) -> str:
         name = f"{requested}#{count}"
     taken.add(name)
     return name
-
-
-def decoded(body: bytes, type_: type[Body]) -> Body:
-    """A JSON body as one of these; raises `Refusal` (400) with the first thing that is wrong."""
-    try:
-        return msgspec.json.decode(body, type=type_)
-    except msgspec.ValidationError as exc:
-        raise Refusal(400, "invalid_request", in_words(str(exc))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # The parser's own words name byte positions and quote the body: neither helps a caller.
-        raise Refusal(400, "invalid_json", "The body must be one JSON object in UTF-8.") from None
-
-
-_CHOICES = {
-    "tier": "brief, standard or extended",
-    "role": "user, assistant or system",
-    "mode": "all or first_k",
-    "priority": "fair, fastest or asked",
-}
-_AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
-
-
-def in_words(message: str) -> str:
-    """One sentence of a validation error that begins with the field's name."""
-    found = _AT_PATH.match(message)
-    if found is None:
-        return "The request is not valid."
-    field = (found["path"] or "").lstrip(".").replace("[...]", "[]")
-    what = found["what"].replace("`", "")
-    missing = what.removeprefix("Object missing required field ")
-    if missing != what:
-        return f"{field}.{missing} is required.".lstrip(".")
-    choices = _CHOICES.get(field.rpartition(".")[2])
-    if choices is not None and what.startswith("Invalid enum value"):
-        what = f"expected {choices}"
-    return f"{field or 'The body'}: {what[:1].lower()}{what[1:]}."

@@ -15,7 +15,8 @@ from service.comparison import Comparison
 from service.entrants import entrants_of, refuse_what_has_no_price
 from service.events import Chunk, Complete, Done, ErrorChunk, ErrorCode
 from service.providers.roster import UnknownModelError
-from service.question import Refusal, parse_question
+from service.question import parse_question
+from service.refusal import Refusal
 from service.replies import (
     Compared,
     Health,

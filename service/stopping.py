@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from service.admission import Admission
 from service.comparison import Comparison
-from service.question import Refusal
+from service.refusal import Refusal
 from service.replies import Stopping
 
 __all__ = ["stop_all", "stop_one"]

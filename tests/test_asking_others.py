@@ -12,7 +12,8 @@ import trio
 
 from service.application import create_app
 from service.providers.faults import refusal
-from service.question import Refusal, parse_question
+from service.question import parse_question
+from service.refusal import Refusal
 from service.settings import ProviderSettings, Retries, Settings, load
 from service.testing import open_server, open_wire
 from tests.calling import DONE, HEAD, LAST, STOP, chunk, chunked, response

@@ -9,7 +9,8 @@ import pytest
 from service.providers import Image, Message
 from service.providers.images import parse_image
 from service.providers.openai import ChatCompletions
-from service.question import MOST_IMAGES, Refusal, parse_question
+from service.question import MOST_IMAGES, parse_question
+from service.refusal import Refusal
 from service.testing import Script, app_for, open_app, open_exchange
 from service.testing.script import Step
 

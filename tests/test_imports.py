@@ -12,7 +12,7 @@ SERVICE = Path(__file__).parents[1] / "service"
 # From the values up; a module may import from rows above its own, and within its own package.
 LAYERS = [
     {"ceiling", "door", "events", "eventstream", "latency", "line", "log_outlet", "markup"}
-    | {"redaction", "refusals", "responses", "surface", "verdict", "web"},
+    | {"redaction", "refusal", "refusals", "responses", "surface", "verdict", "web"},
     {"errors", "jsonlines", "fanin", "load", "pricing", "pulse"},
     {"limiter", "patience", "persistence"},
     {"upstream", "simulator", "settings"},

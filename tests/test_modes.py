@@ -11,7 +11,8 @@ from trio.testing import MockClock
 from service.errors import ProviderError
 from service.events import Complete, Done, ErrorChunk, Event
 from service.eventstream import encode
-from service.question import Refusal, parse_question
+from service.question import parse_question
+from service.refusal import Refusal
 from service.testing import Script, Stall, app_for, open_app
 from tests.asking import timeline
 from tests.clients import ask

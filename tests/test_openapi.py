@@ -37,7 +37,8 @@ from service.events import (
 from service.eventstream import PING, Decoder, encode
 from service.openapi import document
 from service.openapi.page import ASSETS
-from service.question import Refusal, parse_question
+from service.question import parse_question
+from service.refusal import Refusal
 from service.settings import Limits, ProviderSettings, Settings
 from service.testing import Script, Stall, app_for, open_exchange
 from tests.grammar import check_stream

@@ -27,7 +27,8 @@ from service.cli.views import relay_events, relay_lines, watch
 from service.comparison import Comparison, entrants_of
 from service.limiter import Limiters
 from service.providers.roster import Roster, UnknownModelError, open_roster
-from service.question import TIERS, Refusal, parse_question
+from service.question import TIERS, parse_question
+from service.refusal import Refusal
 from service.settings import Settings
 
 __all__ = ["ask"]
