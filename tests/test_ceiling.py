@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from service.ceiling import WALL_SECONDS, Ceiling
-from service.latency import REMEMBERED, Latency
+from service.limiter.ceiling import WALL_SECONDS, Ceiling
+from service.limiter.latency import REMEMBERED, Latency
 
 
 def burst(

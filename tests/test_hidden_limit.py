@@ -16,10 +16,10 @@ import trio
 import trio.testing
 
 from service.application import create_app
-from service.ceiling import WALL_SECONDS
 from service.comparison import Comparison, Entrant
 from service.events import Chunk, Done
 from service.limiter import Limiter
+from service.limiter.ceiling import WALL_SECONDS
 from service.patience import Patience
 from service.persistence import Persistence
 from service.settings import ProviderSettings, Retries, Settings

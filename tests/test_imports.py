@@ -11,9 +11,9 @@ SERVICE = Path(__file__).parents[1] / "service"
 
 # From the values up; a module may import from rows above its own, and within its own package.
 LAYERS = [
-    {"ceiling", "door", "events", "eventstream", "latency", "line", "log_outlet", "markup"}
-    | {"redaction", "refusal", "refusals", "responses", "surface", "verdict", "web"},
-    {"errors", "jsonlines", "fanin", "load", "pricing", "pulse"},
+    {"events", "eventstream", "log_outlet", "markup", "redaction", "refusal", "responses"}
+    | {"surface", "verdict", "web"},
+    {"errors", "jsonlines", "fanin", "pricing", "pulse"},
     {"limiter", "patience", "persistence"},
     {"upstream", "simulator", "settings"},
     {"providers", "log"},

@@ -10,9 +10,9 @@ import pytest
 import trio
 import trio.testing
 
-from service.door import LONGEST_HOLD, PAUSE_SECONDS
 from service.errors import ProviderError
-from service.limiter import LEAST_LINE, ROUNDS, TOLD_EVERY, Limiter, Limiters, Ticket
+from service.limiter.door import LONGEST_HOLD, PAUSE_SECONDS
+from service.limiter.limiter import LEAST_LINE, ROUNDS, TOLD_EVERY, Limiter, Limiters, Ticket
 from tests.every_step import at_step
 from tests.providing import too_many
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.refusals import REMEMBERED, RESTS, RESTS_FOR, Refused, Rest
+from service.limiter.refusals import REMEMBERED, RESTS, RESTS_FOR, Refused, Rest
 
 
 def test_a_model_that_is_refused_again_while_others_are_answered_is_refused_for_itself() -> None:

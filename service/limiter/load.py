@@ -15,9 +15,9 @@ from collections import deque
 
 import structlog
 
-from service.ceiling import Ceiling
-from service.latency import Latency
-from service.refusals import Refused, Rest
+from service.limiter.ceiling import Ceiling
+from service.limiter.latency import Latency
+from service.limiter.refusals import Refused, Rest
 
 __all__ = ["Load", "Run"]
 

@@ -25,10 +25,10 @@ from types import TracebackType
 
 import trio
 
-from service.door import Door
 from service.errors import ProviderError
-from service.line import Line
-from service.load import Load, Run
+from service.limiter.door import Door
+from service.limiter.line import Line
+from service.limiter.load import Load, Run
 
 __all__ = ["Limiter", "Limiters", "Ticket"]
 
