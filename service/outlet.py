@@ -26,8 +26,8 @@ from service.request import Request
 
 __all__ = ["Outlet"]
 
-PROGRESS_EVERY = 10
-"""Chunks between two lines of progress in the log, at debug level."""
+LOGGED_EVERY = 10
+"""Chunks between two lines of the log, at debug level."""
 
 
 class Outlet:
@@ -135,7 +135,7 @@ class Outlet:
     def _put_text(self, contents: tuple[str, ...], now: float) -> None:
         account = self._account
         characters = account.text(contents)
-        if account.chunks % PROGRESS_EVERY < len(contents):
+        if account.chunks % LOGGED_EVERY < len(contents):
             self._log.debug("model writes", model=account.name, chunks=account.chunks)
         chunks = Chunks(account.name, contents)
         if now < self._looks_at:

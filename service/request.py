@@ -36,7 +36,7 @@ class Request:
         self.is_refused = False
         self._held = [0, 0]
         self._so_far: tuple[Usage | None, float | None] = (None, None)
-        self._prompt = prompt
+        self._input_tokens = tokens(sum(len(message.content) for message in prompt.messages))
         self._price = price
         self._began = began
 
@@ -88,7 +88,7 @@ class Request:
         answer, reasoning = self._held
         thought = tokens(reasoning_characters + reasoning)
         return Usage(
-            input_tokens=tokens_of(self._prompt),
+            input_tokens=self._input_tokens,
             output_tokens=tokens(characters + answer) + thought,
             reasoning_tokens=thought,
             estimated=True,
@@ -141,8 +141,3 @@ def milliseconds(seconds: float) -> float:
 def tokens(characters: int) -> int:
     """Estimated tokens of so much text."""
     return -(-characters // CHARACTERS_PER_TOKEN)
-
-
-def tokens_of(prompt: Prompt) -> int:
-    """Estimated tokens of what is sent."""
-    return tokens(sum(len(message.content) for message in prompt.messages))

@@ -1,10 +1,9 @@
 """What a comparison costs while it runs, and the end of it where that is more than it may.
 
-The estimate is of what has been spent and what is bound to be: the question itself for each request
-that is at work or will be made, what has been heard of each answer, handed on or not, what requests
-took that came to nothing, and for a model that has ended what it came to. A price is taken to be so
-much for a question and so much for a token of the answer, as providers have it. What a model thinks
-unheard is not seen before its end.
+The estimate is of what has been spent: for each request the question itself, from the moment at
+which it is made, and what has been heard of its answer, handed on or not; what requests took that
+came to nothing; and for a model that has ended what it came to. A model that nobody has asked yet
+counts with its question, for it will be. What a model thinks unheard is not seen before its end.
 
 Looked at with everything that a model says, so that no more is spent than what was under way.
 """

@@ -22,7 +22,7 @@ from service.events import Usage
 from service.eventstream import Decoder, apart
 from service.providers import Message, Prompt
 from service.providers.conversation import Turn, in_turns
-from service.providers.dialect import EVENT_STREAM, Delta, Request
+from service.providers.dialect import EVENT_STREAM, Delta, Request, json_headers
 from service.providers.faults import mapping, refusal
 from service.providers.figures import count, is_figure
 from service.providers.objects import ObjectReading, text_in
@@ -46,12 +46,7 @@ class Messages:
 
     def __init__(self, base_url: str, *, api_key: str | None = None) -> None:
         self._url = f"{base_url.rstrip('/')}/messages"
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept": EVENT_STREAM,
-            "Accept-Encoding": "identity",
-            "anthropic-version": VERSION,
-        }
+        self._headers = {**json_headers(EVENT_STREAM), "anthropic-version": VERSION}
         if api_key is not None:
             self._headers["x-api-key"] = api_key
 

@@ -13,7 +13,15 @@ from service.errors import ProviderError
 from service.events import Usage
 from service.providers import Ending, Prompt
 
-__all__ = ["EVENT_STREAM", "MALFORMED_LIMIT", "Delta", "Dialect", "Reading", "Request"]
+__all__ = [
+    "EVENT_STREAM",
+    "MALFORMED_LIMIT",
+    "Delta",
+    "Dialect",
+    "Reading",
+    "Request",
+    "json_headers",
+]
 
 EVENT_STREAM = "text/event-stream"
 MALFORMED_LIMIT = 16
@@ -27,6 +35,16 @@ class Request:
     url: str
     headers: Mapping[str, str]
     body: bytes
+
+
+def json_headers(media_type: str) -> dict[str, str]:
+    """The headers of a request in JSON whose answer is a stream of this type."""
+    return {
+        "Content-Type": "application/json",
+        "Accept": media_type,
+        # Compression would only make chunks wait for each other.
+        "Accept-Encoding": "identity",
+    }
 
 
 @dataclass(frozen=True, slots=True)

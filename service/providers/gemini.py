@@ -23,7 +23,7 @@ from service.events import Usage
 from service.eventstream import Decoder
 from service.providers import Message, Prompt
 from service.providers.conversation import Turn, in_turns
-from service.providers.dialect import EVENT_STREAM, Delta, Request
+from service.providers.dialect import EVENT_STREAM, Delta, Request, json_headers
 from service.providers.faults import classify, mapping, refusal, retry_after_seconds
 from service.providers.figures import count, is_figure
 from service.providers.loose_json import loads
@@ -74,11 +74,7 @@ class GenerateContent:
 
     def __init__(self, base_url: str, *, api_key: str | None = None) -> None:
         self._base_url = base_url.rstrip("/")
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept": EVENT_STREAM,
-            "Accept-Encoding": "identity",
-        }
+        self._headers = json_headers(EVENT_STREAM)
         if api_key is not None:  # never in the URL, which others write down
             self._headers["x-goog-api-key"] = api_key
 

@@ -17,7 +17,7 @@ from service.errors import ProviderError
 from service.events import Usage
 from service.jsonlines import LineDecoder
 from service.providers import Message, Prompt
-from service.providers.dialect import Delta, Request
+from service.providers.dialect import Delta, Request, json_headers
 from service.providers.faults import refusal
 from service.providers.figures import count, is_figure
 from service.providers.loose_json import loads
@@ -38,11 +38,7 @@ class ChatLines:
     def __init__(self, base_url: str, *, api_key: str | None = None) -> None:
         # Their documentation calls the address with /api the base, their library the one without.
         self._url = f"{base_url.rstrip('/').removesuffix('/api')}/api/chat"
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept": JSON_LINES,
-            "Accept-Encoding": "identity",
-        }
+        self._headers = json_headers(JSON_LINES)
         if api_key is not None:  # the hosted one, or a proxy in front
             self._headers["Authorization"] = f"Bearer {api_key}"
 

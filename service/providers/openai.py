@@ -24,7 +24,7 @@ from service.errors import ProviderError
 from service.events import Usage
 from service.eventstream import Decoder, FrameTooLarge, ServerSentEvent
 from service.providers import Ending, Message, Prompt
-from service.providers.dialect import EVENT_STREAM, MALFORMED_LIMIT, Delta, Request
+from service.providers.dialect import EVENT_STREAM, MALFORMED_LIMIT, Delta, Request, json_headers
 from service.providers.faults import classify, mapping, not_whole, refusal
 from service.providers.figures import count, is_figure
 from service.providers.loose_json import loads
@@ -61,13 +61,7 @@ class ChatCompletions:
     ) -> None:
         self._url = f"{base_url.rstrip('/')}/chat/completions"
         self._flavour = flavour
-        self._headers = {
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream",
-            # Compression would only make chunks wait for each other.
-            "Accept-Encoding": "identity",
-            **(attribution or {}),
-        }
+        self._headers = {**json_headers(EVENT_STREAM), **(attribution or {})}
         if api_key is not None:
             self._headers["Authorization"] = f"Bearer {api_key}"
 
