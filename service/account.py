@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import fsum
+from typing import Final
 
 import trio
 from msgspec import UNSET
 
 from service.errors import ProviderError
 from service.events import Done, ErrorChunk, ErrorCode, StoppedBy, Timings, Usage
+from service.histogram import Histogram
 from service.pricing import Price
 from service.providers import Ending, Prompt
 from service.request import Request, added, milliseconds, tokens
@@ -36,12 +38,20 @@ class Account:
     lost, or something was heard that is held back.
     """
 
+    PACE_SECONDS: Final = (
+        *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2),
+        *(0.3, 0.4, 0.5, 0.75, 1.0, 2.5),
+    )
+    """As OpenTelemetry's conventions have them for the time of an output chunk."""
+
     def __init__(self, name: str, prompt: Prompt) -> None:
         self.name = name
         self.chunks = 0
         self.answered_by: str | None = None
         self.stopped_by: StoppedBy | None = None
         self.on_spent: Callable[[], object] = lambda: None
+        self.pace = Histogram(self.PACE_SECONDS)
+        """Seconds between a chunk and the one before it; 0 where they came together."""
         self._prompt = prompt
         self._characters = 0
         self._reasoning_characters = 0
@@ -56,6 +66,17 @@ class Account:
         self._told: Request | None = None
         """The request that the times are those of, and that what is handed on is of."""
         self._first_token_ms: float | None = None
+        self._wrote_at = 0.0
+
+    @property
+    def requests(self) -> Sequence[Request]:
+        """Those that were made, in that order."""
+        return self._requests
+
+    @property
+    def chunks_before(self) -> int:
+        """Chunks without those that were handed on last."""
+        return self.chunks - self._last[0]
 
     @property
     def tokens(self) -> int:
@@ -86,10 +107,10 @@ class Account:
         if self._queued_since is None:
             self._queued_since = trio.current_time()
 
-    def asks(self, price: Price | None) -> Request:
-        """A request is made, for which the provider asks so much."""
+    def asks(self, provider: str, price: Price | None) -> Request:
+        """A request is made to this provider, who asks so much for it."""
         self._stop_waiting()
-        request = Request(self._prompt, price, self._started_at)
+        request = Request(self._prompt, price, self._started_at, provider)
         self._requests.append(request)
         self.on_spent()
         return request
@@ -112,13 +133,19 @@ class Account:
         self._characters += self._begun[1]
         self._reasoning_characters += self._begun[2]
 
-    def text(self, contents: tuple[str, ...]) -> int:
+    def text(self, contents: tuple[str, ...], now: float) -> int:
         """Pieces of the answer are there, and are handed on together; their characters."""
+        count = len(contents)
         if self._first_token_ms is None:
             self._first_token_ms = self.elapsed_ms()
+        else:
+            self.pace.observe(now - self._wrote_at)
+        self._wrote_at = now
+        if count > 1:
+            self.pace.counts[0] += count - 1
         size = sum(map(len, contents))
-        self._last = (len(contents), size, 0)
-        self.chunks += len(contents)
+        self._last = (count, size, 0)
+        self.chunks += count
         self._characters += size
         return size
 

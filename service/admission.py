@@ -31,11 +31,16 @@ class Admission:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.draining = False
-        """Whether the process is ending: nobody may begin any more."""
+        self.draining_since: float | None = None
+        """When the process began to end, by Trio's clock; None: it has not."""
         self._places: set[Place] = set()
         self._comparisons: dict[str, Comparison] = {}
         self._empty = trio.Event()
+
+    @property
+    def draining(self) -> bool:
+        """Whether the process is ending: nobody may begin any more."""
+        return self.draining_since is not None
 
     @property
     def running(self) -> int:
@@ -52,7 +57,7 @@ class Admission:
         After `seconds` the comparisons that still run are stopped, and say so; whoever then does
         not listen is not waited for. Cancelled, it leaves the doors closed.
         """
-        self.draining = True
+        self._close_the_doors()
         with trio.move_on_after(seconds):
             await self._emptied()
         self.stop()
@@ -61,9 +66,13 @@ class Admission:
 
     def stop(self) -> None:
         """Let nobody in, and end what runs with `server_shutdown`."""
-        self.draining = True
+        self._close_the_doors()
         for place in self._places:
             place.stop()
+
+    def _close_the_doors(self) -> None:
+        if self.draining_since is None:
+            self.draining_since = trio.current_time()
 
     def _take(self, place: Place) -> bool:
         if self.draining or self.running >= self.limit:

@@ -36,9 +36,12 @@ class Answer(ResponseBody):
 
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
+        self._meter = comparison.meter
         self._opened = comparison.open()
         self._inbox: Inbox
         self._heads: dict[str, bytes] = {}
+        self._read_at: list[tuple[float, int]] = []
+        """When the texts of this write were read from their providers, and how many chunks."""
         self._written_since = math.inf
         """When the last write was handed on; the next is asked for when the client has taken it."""
 
@@ -72,7 +75,12 @@ class Answer(ResponseBody):
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
         written = self._with_what_is_ready(batch)
-        self._written_since = trio.current_time()
+        self._written_since = now = trio.current_time()
+        meter = self._meter
+        meter.stream_bytes += len(written)
+        for read_at, chunks in self._read_at:
+            meter.added.observe(now - read_at, chunks)
+        self._read_at.clear()
         return written
 
     def _with_what_is_ready(self, batch: Batch) -> bytes:
@@ -98,8 +106,12 @@ class Answer(ResponseBody):
     def _block(self, part: Part) -> bytes:
         if isinstance(part, Chunks):
             head = self._heads.get(part.model) or self._head_of(part.model)
+            self._read_at.append((part.came_at, len(part.contents)))
             return encode_alike(head, part.contents)
-        return PING if part is SILENCE else encode(part)
+        if part is SILENCE:
+            self._meter.heartbeats += 1
+            return PING
+        return encode(part)
 
     def _head_of(self, model: str) -> bytes:
         """What a block with a piece of this model's text begins with."""

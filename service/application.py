@@ -8,6 +8,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from service.admission import placed
+from service.metrics import Metrics, make_metrics
 from service.openapi import make_documentation
 from service.page import make_assets, make_page
 from service.providers.roster import open_roster
@@ -55,6 +56,9 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
         app.register_blueprint(make_page(shared), name=f"{name}_page", url_prefix=prefix)
     app.register_blueprint(make_assets())
     app.register_blueprint(make_documentation())
+    metrics = Metrics(shared)
+    metrics.attach_to(app)
+    app.register_blueprint(make_metrics(metrics))
     app.asgi_app = surfaced(  # type: ignore[assignment,method-assign]
         placed(app.asgi_app, shared.admission),
         api_keys=settings.server.api_keys,
@@ -76,6 +80,7 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
 
     @app.errorhandler(Refusal)
     async def refuse(refusal: Refusal) -> Response:
+        shared.meter.refusals[refusal.code] += 1
         return json_response(Refused(refusal.detail, refusal.code), refusal.status, refusal.headers)
 
     @app.errorhandler(HTTPException)
@@ -89,13 +94,14 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
         headers = {name: value for name, value in error.get_headers() if name == "Allow"}
         if may_have_an_unread_body(request.scope):
             headers["Connection"] = "close"
-        return json_response(
-            Refused(detail or f"{error.name}.", CODES.get(status, "refused")), status, headers
-        )
+        code = CODES.get(status, "refused")
+        shared.meter.refusals[code] += 1
+        return json_response(Refused(detail or f"{error.name}.", code), status, headers)
 
     @app.errorhandler(Exception)
     async def fail(error: Exception) -> Response:
         log.error("request failed", exc_info=error)
+        shared.meter.refusals["internal_error"] += 1
         return json_response(
             Refused(
                 "The service failed on this request; its log has the reason.", "internal_error"

@@ -29,10 +29,10 @@ from service.errors import ProviderError
 from service.events import ErrorCode, Fallback, Queued
 from service.fanin import Outbox
 from service.limiter import Limiters, Ticket
+from service.meter import Meter
 from service.outlet import Outlet
 from service.patience import Watch
 from service.persistence import Persistence
-from service.pricing import Price
 from service.providers import Ending, Sink
 from service.request import Request
 
@@ -66,7 +66,7 @@ class Asker(Protocol):
     def in_line(self, ahead: int) -> None:
         """It waits for its turn, behind so many."""
 
-    async def asks(self, price: Price | None, ticket: Ticket | None) -> None:
+    async def asks(self, candidate: Candidate, ticket: Ticket | None) -> None:
         """A request is about to be made; never returns if it must not be."""
 
 
@@ -82,6 +82,7 @@ class Attempts:
         persistence: Persistence,
         account: Account,
         watch: Watch,
+        meter: Meter,
     ) -> None:
         self.candidates = candidates
         self.account = account
@@ -89,6 +90,7 @@ class Attempts:
         self._party = party
         self._limiters = limiters
         self._persistence = persistence
+        self._meter = meter
 
     async def answer(self, outlet: Outlet, outbox: Outbox) -> Ending:
         """The answer of the first candidate that has one, handed on as it comes.
@@ -158,14 +160,14 @@ class Attempts:
     async def _request(self, asker: Asker, candidate: Candidate) -> Ending:
         limiter = self._limiters.of(candidate.provider.name)
         if limiter is None:
-            await asker.asks(candidate.price, None)
+            await self._asks(asker, candidate, None)
             return await candidate.provider.stream(candidate.prompt, asker.sink)
         with limiter.queue(self._party, candidate.prompt.model) as ticket:
             if not ticket.admitted:
                 await self._stand_in_line(asker, ticket)
                 # It may have been stopped in the very step in which its turn came.
                 await trio.lowlevel.checkpoint_if_cancelled()
-            await asker.asks(candidate.price, ticket)
+            await self._asks(asker, candidate, ticket)
             try:
                 ending = await candidate.provider.stream(candidate.prompt, asker.sink)
             except ProviderError as error:
@@ -173,6 +175,10 @@ class Attempts:
                 raise
             ticket.whole()
             return ending
+
+    async def _asks(self, asker: Asker, candidate: Candidate, ticket: Ticket | None) -> None:
+        await asker.asks(candidate, ticket)
+        self._meter.requests[candidate.provider.name] += 1
 
     async def _stand_in_line(self, asker: Asker, ticket: Ticket) -> None:
         asker.waits()
@@ -203,9 +209,9 @@ class _Alone:
         self._account.waits()
         self._outbox.tell_ahead(Queued(model=self._account.name, ahead=ahead))
 
-    async def asks(self, price: Price | None, ticket: Ticket | None) -> None:
+    async def asks(self, candidate: Candidate, ticket: Ticket | None) -> None:
         self._watch.asks()
-        self.request = self._account.asks(price)
+        self.request = self._account.asks(candidate.provider.name, candidate.price)
         self._account.tells_of(self.request)
         self._outlet.hears(self.request, ticket)
 

@@ -43,6 +43,7 @@ from service.events import (
 from service.fanin import Inbox, Outbox, open_fan_in
 from service.heartbeat import Heartbeat
 from service.limiter import Limiters
+from service.meter import Meter, outcome_of
 from service.outcome import Outcome, summarise
 from service.outlet import Outlet
 from service.patience import Patience, Vigil, Watch
@@ -69,7 +70,7 @@ class Comparison:
     `heartbeat` is how many seconds the reader may wait in vain before it finds `SILENCE`.
     `limiters` say when a provider may be asked, `persistence` how often; without them at once,
     once. `on_done` hears every model's end, cancelled ones included; it must not block.
-    `experience` is what is known of the length of answers, and learns of these.
+    `experience` is what is known of the length of answers, and learns of these. `meter` counts.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Comparison:
         persistence: Persistence | None = None,
         on_done: Callable[[Done], None] = lambda _: None,
         experience: Experience | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.question = question
@@ -97,6 +99,7 @@ class Comparison:
         self._running = Running(entrant.name for entrant in self.entrants)
         self._stopped: ErrorCode | None = None
         self._experience = experience or Experience()
+        self.meter = meter or Meter()
         self._finished = 0
         self._log = log.bind(comparison=self.id)
         # Last: a question that costs too much by itself is stopped here.
@@ -167,6 +170,7 @@ class Comparison:
         bind_contextvars(comparison=self.id, model=entrant.name)
         with outbox:
             account = Account(entrant.name, entrant.prompt)
+            self.meter.model_begins(entrant, account, outbox)
             try:
                 stopped = self._running.asked(entrant.name, watch)
                 if stopped is not None:
@@ -180,10 +184,10 @@ class Comparison:
             except BaseException:
                 if not outbox.is_free:
                     account.take_back()
-                self._ended(outcome, entrant, End(account.failed("cancelled")))
+                self._ended(outcome, entrant, account, End(account.failed("cancelled")))
                 raise
             self._running.ended(entrant.name)
-            self._ended(outcome, entrant, end)
+            self._ended(outcome, entrant, account, end)
             self._heed(entrant, account, end.done)
             words = () if end.words is None else (end.words,)
             await outbox.send(*words, end.done)
@@ -201,6 +205,7 @@ class Comparison:
             persistence=self._persistence,
             account=account,
             watch=watch,
+            meter=self.meter,
         )
         gauge = Gauge(account, partial(self._expected, entrant, account), on_words)
         outlet = Outlet(account, watch, outbox, self._pulse, self._log, gauge)
@@ -235,14 +240,15 @@ class Comparison:
             lambda: self.stop("cancelled", by="max_cost_usd"),
         )
 
-    def _ended(self, outcome: Outcome, entrant: Entrant, end: End) -> None:
+    def _ended(self, outcome: Outcome, entrant: Entrant, account: Account, end: End) -> None:
         done = end.done
         outcome.dones.append(done)
+        self.meter.model_ended(account, done)
         self._log.info(
             "model ended",
             model=entrant.name,
             provider=entrant.provider.name,
-            outcome=_outcome_of(done),
+            outcome=outcome_of(done),
             code=done.code,
             finish_reason=done.finish_reason,
             chunks=done.chunks,
@@ -258,6 +264,7 @@ class Comparison:
         failed = sum(done.error for done in outcome.dones)
         if outcome.word == "client_gone" and self._stopped is not None:
             outcome.word = self._stopped
+        self.meter.comparisons[outcome.word] += 1
         self._log.info(
             "comparison ended",
             outcome=outcome.word,
@@ -276,9 +283,3 @@ def _start(entrant: Entrant) -> Start:
         parameters=dict(entrant.provider.parameters(entrant.prompt)),
         simulated=True if entrant.provider.simulated else UNSET,
     )
-
-
-def _outcome_of(done: Done) -> str:
-    if not done.error:
-        return "finished"
-    return "cancelled" if done.code == "cancelled" else "failed"

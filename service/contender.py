@@ -19,7 +19,6 @@ from service.fanin import Outbox
 from service.limiter import Ticket
 from service.outlet import Outlet
 from service.patience import Silence
-from service.pricing import Price
 from service.providers import Sink, Step, no_step
 from service.providers.rates import Rate
 from service.request import Request
@@ -87,12 +86,12 @@ class Contender:
             self._account.waits()
             self._outbox.tell_ahead(Queued(model=self._account.name, ahead=ahead))
 
-    async def asks(self, price: Price | None, ticket: Ticket | None) -> None:
+    async def asks(self, candidate: Candidate, ticket: Ticket | None) -> None:
         """A request is about to be made; never returns when somebody else has won."""
         await trio.lowlevel.checkpoint()  # who speaks at that very moment has won, or had before
         self._ticket = ticket
         self._held, self._held_size = [], 0
-        self.request = self._account.asks(price)
+        self.request = self._account.asks(candidate.provider.name, candidate.price)
         self.has_asked.set()
         self.silence.asks()
         await trio.lowlevel.checkpoint_if_cancelled()  # this may be one more than may be paid for
@@ -133,14 +132,20 @@ class Contender:
         else:
             self.silence.alive()
 
-    async def text(self, *contents: str, more: bool = False, step: Step = no_step) -> None:
+    async def text(
+        self,
+        *contents: str,
+        more: bool = False,
+        step: Step = no_step,
+        came_at: float | None = None,
+    ) -> None:
         """Win with the first text of the answer itself, and hand it on; hold white space back."""
         if not self.has_spoken:
             if not any(map(str.strip, contents)) and self._may_hold(contents):
                 await self._hold(True, contents)
                 return
             await self.win()
-        await self._outlet.text(*contents, more=more, step=step)
+        await self._outlet.text(*contents, more=more, step=step, came_at=came_at)
 
     def has_room(self) -> bool:
         """Whether the client has taken what was handed on."""

@@ -117,6 +117,8 @@ class Chunks(Struct, frozen=True):
 
     model: str
     contents: tuple[str, ...]
+    came_at: float = 0.0
+    """When they were read from the provider, by Trio's clock."""
 
 
 class Silence(Struct, frozen=True):

@@ -32,6 +32,15 @@ class Output(Protocol):
         """Whether a person looks at them as they come."""
 
 
+_output: Output | None = None
+"""Where the lines go; None: nobody has said."""
+
+
+def lost_lines() -> int:
+    """How many lines could not be written since the process began."""
+    return getattr(_output, "lost", 0)
+
+
 def configure(
     level: str = "info", *, secrets: Iterable[str] = (), output: Output | None = None
 ) -> None:
@@ -40,7 +49,8 @@ def configure(
     `secrets` are cut out of every value, tracebacks included. What Trio has to say, which is that
     a connection can't be accepted for want of descriptors, goes the same way.
     """
-    output = output or sys.stderr
+    global _output
+    _output = output = output or sys.stderr
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

@@ -33,6 +33,8 @@ class Outlet:
         self._running = False
         self.dropped = 0
         """Lines that could not be written, and have not been told of yet."""
+        self.lost = 0
+        """Lines that could not be written since the beginning."""
         atexit.register(self.drain)
 
     def write(self, text: str) -> None:
@@ -40,6 +42,7 @@ class Outlet:
         with self._changed:
             if len(self._lines) >= self._most_lines:
                 self.dropped += 1
+                self.lost += 1
                 return
             self._lines.append(text)
             if not self._running:
@@ -72,6 +75,7 @@ class Outlet:
             with self._changed:
                 self._lines.popleft()
                 self.dropped += -told if written else 1
+                self.lost += not written
                 self._changed.notify_all()
 
     def _wrote(self, text: str) -> bool:

@@ -105,9 +105,15 @@ class Outlet:
                 else Reasoning(model=name, content=piece)
             )
 
-    async def text(self, *contents: str, more: bool = False, step: Step = no_step) -> None:
+    async def text(
+        self,
+        *contents: str,
+        more: bool = False,
+        step: Step = no_step,
+        came_at: float | None = None,
+    ) -> None:
         """Hand on pieces of the answer; see `Sink.text`."""
-        now = self._pulse.count(len(contents))
+        now = self._pulse.count(len(contents), came_at)
         self._put_text(contents, now)
         await self._until_more_may_come(now, len(contents), more, step)
 
@@ -134,10 +140,10 @@ class Outlet:
 
     def _put_text(self, contents: tuple[str, ...], now: float) -> None:
         account = self._account
-        characters = account.text(contents)
+        characters = account.text(contents, now)
         if account.chunks % LOGGED_EVERY < len(contents):
             self._log.debug("model writes", model=account.name, chunks=account.chunks)
-        chunks = Chunks(account.name, contents)
+        chunks = Chunks(account.name, contents, now)
         if now < self._looks_at:
             self._outbox.put_text(chunks, characters)
         else:

@@ -73,10 +73,11 @@ class Pulse:
         self._count += chunks
         return self._swept_at
 
-    def count(self, chunks: int) -> float:
-        """So many chunks were handed on just now; the time, which this had to look up."""
+    def count(self, chunks: int, now: float | None = None) -> float:
+        """So many chunks were handed on; the time, which is looked up if it is not known."""
         self._count += chunks
-        now = trio.current_time()
+        if now is None:
+            now = trio.current_time()
         elapsed = now - self._since
         if elapsed >= WINDOW_SECONDS:
             share = (self._count / elapsed - QUIET) / (BUSY - QUIET)

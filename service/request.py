@@ -24,7 +24,10 @@ class Request:
     `price` is what the provider asks, for when it does not report what it charged.
     """
 
-    def __init__(self, prompt: Prompt, price: Price | None, began: float) -> None:
+    def __init__(
+        self, prompt: Prompt, price: Price | None, began: float, provider: str = ""
+    ) -> None:
+        self.provider = provider
         self.connect_ms: float | None = None
         self.first_byte_ms: float | None = None
         self.usage: Usage | None = None

@@ -153,6 +153,7 @@ async def _admitted(shared: Shared) -> Comparison:
         persistence=shared.persistence,
         on_done=on_done,
         experience=shared.experience,
+        meter=shared.meter,
     )
     place.hold(comparison)
     return comparison

@@ -12,6 +12,7 @@ from service.admission import Admission
 from service.allowance import Allowance
 from service.formatting import Formatter
 from service.limiter import Limiters
+from service.meter import Meter
 from service.progress import Experience
 from service.providers.roster import Roster, open_roster
 from service.pulse import Pulse
@@ -43,6 +44,7 @@ class Shared:
         self.limiters = Limiters(settings.ceilings())
         self.pulse = Pulse(settings.stream.flush_ms / 1000)
         self.tally = Tally()
+        self.meter = Meter()
         self.experience = Experience()
         self.allowance = Allowance(settings.limits.daily_model_responses)
         self.formatter = Formatter()

@@ -121,7 +121,11 @@ class Heard:
         return 16 * 1024
 
     async def text(
-        self, *contents: str, more: bool = False, step: Callable[[], bool] = no_step
+        self,
+        *contents: str,
+        more: bool = False,
+        step: Callable[[], bool] = no_step,
+        came_at: float | None = None,
     ) -> None:
         self.pieces += contents
         await trio.lowlevel.checkpoint()

@@ -11,8 +11,8 @@ SERVICE = Path(__file__).parents[1] / "service"
 
 # From the values up; a module may import from rows above its own, and within its own package.
 LAYERS = [
-    {"events", "eventstream", "log_outlet", "markup", "redaction", "refusal", "responses"}
-    | {"surface", "verdict", "web"},
+    {"events", "eventstream", "histogram", "log_outlet", "markup", "redaction", "refusal"}
+    | {"responses", "surface", "verdict", "web"},
     {"errors", "jsonlines", "fanin", "pricing", "pulse"},
     {"limiter", "patience", "persistence"},
     {"upstream", "simulator", "settings"},
@@ -20,7 +20,7 @@ LAYERS = [
     {"request"},
     {"question", "account", "running", "observing", "tally", "allowance", "exposure"},
     {"bodies", "entrants", "formatting", "heartbeat", "outcome", "progress", "spending"},
-    {"outlet"},
+    {"outlet", "meter"},
     {"attempts"},
     {"contender"},
     {"race"},
@@ -28,7 +28,7 @@ LAYERS = [
     {"comparison"},
     {"admission"},
     {"answer", "shared", "replies"},
-    {"stopping"},
+    {"metrics", "stopping"},
     {"routes", "openapi", "page"},
     {"application"},
     {"edge"},
@@ -38,11 +38,13 @@ LAYERS = [
 WHO_MAY_IMPORT = {
     "httpx": {"upstream"},
     "hypercorn": {"edge"},
-    "quart": {"answer", "application", "bodies", "openapi", "page", "responses", "routes"},
+    "quart": {"answer", "application", "bodies", "openapi", "page", "responses", "routes"}
+    | {"metrics"},
     "quart_trio": {"application", "testing"},
     "markdown_it": {"markup"},
     "nh3": {"markup"},
     "pygments": {"markup"},
+    "prometheus_client": {"metrics"},
     "rich": {"cli"},
     "click": {"cli"},
 }

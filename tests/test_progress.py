@@ -191,12 +191,12 @@ async def test_nobody_is_asked_between_two_events(autojump_clock: MockClock) -> 
 
     prompt = Prompt(model="m", messages=(Message("user", "q"),), max_tokens=256)
     account = Account("a", prompt)
-    account.text(("four",))
+    account.text(("four",), 0)
     gauge = Gauge(account, expected)
     assert gauge.look(-math.inf) == (-math.inf, ())
     assert gauge.look(5) == (5.25, ())
     assert asked == []
-    account.text(("four",))
+    account.text(("four",), 0)
     assert gauge.look(5.25) == (5.5, (Progress(model="a", fraction=0.2, tokens=2),))
     assert gauge.look(9) == (9.25, (Progress(model="a", fraction=0.2, tokens=2),))
     assert asked == [1]

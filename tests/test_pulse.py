@@ -42,7 +42,7 @@ async def load(pulse: Pulse, per_second: float) -> None:
 class Busy(Pulse):
     """A pulse of a process that has much to do, whatever this comparison brings."""
 
-    def count(self, chunks: int) -> float:
+    def count(self, chunks: int, now: float | None = None) -> float:
         self.interval = 0.05
         return trio.current_time()
 
@@ -266,7 +266,7 @@ async def test_who_has_spoken_in_time_is_not_cut_while_it_waits_for_a_beat(
             return Ending(finish_reason="stop")
 
     class Quiet(Busy):
-        def count(self, chunks: int) -> float:
+        def count(self, chunks: int, now: float | None = None) -> float:
             self.interval = 0.05 if trio.current_time() < 0.4 else 0.0
             return trio.current_time()
 

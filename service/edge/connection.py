@@ -21,7 +21,6 @@ from array import array
 from contextlib import suppress
 from typing import Any
 
-import structlog
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
@@ -37,8 +36,6 @@ if sys.platform == "linux":
     import termios
 
 __all__ = ["Connection"]
-
-log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 PIECE_BYTES = 16 * 1024
 """What a client has to take within `write_timeout`: a stream's usual write, and one TLS record.
@@ -226,7 +223,7 @@ class Connection(TCPServer):
     def _say_that_it_was_cut(self) -> None:
         if not self._was_cut:
             self._was_cut = True
-            log.warning("client cut", reason="write_timeout", client=self._client)
+            self._gate.tell_of_a_cut("write_timeout", self._client)
 
     async def _mind_the_head(self) -> None:
         """Give an HTTP/1 head that has begun less time than a connection that is idle."""

@@ -15,6 +15,8 @@ import structlog
 import trio
 from hypercorn.config import Config
 
+from service.meter import Meter
+
 __all__ = ["Bounds", "Gate", "gate_of", "when"]
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -50,12 +52,11 @@ class Held(Protocol):
 class Gate:
     """The connections of one server."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, meter: Meter | None = None) -> None:
         self.bounds = bounds
+        self._meter = meter or Meter()
         self.draining = trio.Event()
         """Set once the server is told to end: what is idle closes, and nothing new is taken."""
-        self.contained = 0
-        """Connections that ended by a fault of the server's own."""
         self._held: set[Held] = set()
         self._addresses: Counter[str] = Counter()
         self._refused: set[str] = set()
@@ -71,14 +72,17 @@ class Gate:
             if address not in self._refused:
                 self._refused.add(address)
                 log.warning("client cut", reason="connections", client=address, limit=limit)
+            self._meter.cuts["connections"] += 1
             yield False
             return
         self._held.add(connection)
+        self._meter.connections += 1
         self._addresses[address] += 1
         try:
             yield True
         finally:
             self._held.discard(connection)
+            self._meter.connections -= 1
             self._addresses[address] -= 1
             self._refused.discard(address)
             if not self._addresses[address]:
@@ -86,8 +90,13 @@ class Gate:
 
     def contain(self, error: BaseException, client: str | None) -> None:
         """Write down a fault that one connection met, and that must not reach the others."""
-        self.contained += 1
-        log.error("connection failed", client=client, contained=self.contained, exc_info=error)
+        self._meter.faults += 1
+        log.error("connection failed", client=client, contained=self._meter.faults, exc_info=error)
+
+    def tell_of_a_cut(self, reason: str, client: str | None) -> None:
+        """Write down that a client's connection was ended for this reason."""
+        self._meter.cuts[reason] += 1
+        log.warning("client cut", reason=reason, client=client)
 
     def owes(self) -> bool:
         """Whether some client has not taken the end of what it was sent."""

@@ -14,7 +14,6 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
-import structlog
 import trio
 from h2.connection import ConnectionState
 from h2.stream import StreamState
@@ -30,8 +29,6 @@ from service.edge.gate import gate_of
 
 __all__ = ["HTTP2"]
 
-log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-
 RESETS_PER_SECOND = 10.0
 """Requests that may be taken back for ever; a person who types and retypes is far below."""
 IDLE_FRAMES = 1000
@@ -44,7 +41,7 @@ class HTTP2(H2Protocol):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        gate = gate_of(self.config)
+        self._gate = gate = gate_of(self.config)
         bounds = gate.bounds
         self._write_timeout = bounds.write_timeout
         self._resets = Budget(bounds.resets_per_connection, RESETS_PER_SECOND)
@@ -127,7 +124,7 @@ class HTTP2(H2Protocol):
         return True
 
     async def _calm_down(self) -> None:
-        log.warning("client cut", reason="resets_or_idle_frames", client=(self.client or [None])[0])
+        self._gate.tell_of_a_cut("resets_or_idle_frames", (self.client or [None])[0])
         self.connection.close_connection(
             h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, last_stream_id=self._last_taken
         )
@@ -205,7 +202,7 @@ class HTTP2(H2Protocol):
         return bool(buffer.buffer) and waited > self._write_timeout
 
     async def _give_up(self, stream_id: int) -> None:
-        log.warning("client cut", reason="write_timeout", client=(self.client or [None])[0])
+        self._gate.tell_of_a_cut("write_timeout", (self.client or [None])[0])
         await self._reset(stream_id, h2.errors.ErrorCodes.CANCEL)
         await super().stream_send(StreamClosed(stream_id=stream_id))
 

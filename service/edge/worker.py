@@ -25,6 +25,7 @@ from hypercorn.utils import repr_socket_addr
 from service.admission import Admission
 from service.edge.gate import Bounds, Gate, when
 from service.exposure import warning_for
+from service.metrics import Metrics
 from service.shared import Shared
 
 __all__ = ["Told", "worker_serve"]
@@ -80,7 +81,7 @@ async def worker_serve(  # noqa: ASYNC128  # Hypercorn, to whom it is given, cal
     """
     _check(config)
     shared = Shared.of(getattr(app, "app", None))
-    gate = Gate(_bounds_of(shared))
+    gate = Gate(_bounds_of(shared), shared.meter if shared else None)
     vars(config)["_gate"] = gate
     sockets = sockets or _listen(config)
     _bound_what_the_kernel_holds(sockets, gate.bounds)
@@ -93,6 +94,10 @@ async def worker_serve(  # noqa: ASYNC128  # Hypercorn, to whom it is given, cal
         if shutdown_trigger is not None:
             nursery.start_soon(_relay, shutdown_trigger, ending.told, name="shutdown trigger")
         nursery.start_soon(ending.run, name="ending")
+        metrics = Metrics.of(getattr(app, "app", None))
+        if metrics is not None:
+            shared_at = ",".join(_addresses_of(sockets)) if config.workers > 1 else None
+            nursery.start_soon(metrics.keep, shared_at, name="metrics")
 
         async def stop_accepting() -> None:
             config.graceful_timeout = await ending.stop_accepting()
@@ -219,13 +224,16 @@ def _check(config: Config) -> None:
 
 
 def _warn_of_strangers(sockets: Sockets, shared: Shared) -> None:
-    addresses = [
+    warning = warning_for(_addresses_of(sockets), shared.settings)
+    if warning is not None:
+        log.warning("no key is asked for", warning=warning)
+
+
+def _addresses_of(sockets: Sockets) -> list[str]:
+    return [
         repr_socket_addr(listening.family, listening.getsockname())
         for listening in (*sockets.secure_sockets, *sockets.insecure_sockets)
     ]
-    warning = warning_for(addresses, shared.settings)
-    if warning is not None:
-        log.warning("no key is asked for", warning=warning)
 
 
 def _listen(config: Config) -> Sockets:

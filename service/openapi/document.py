@@ -218,6 +218,17 @@ def _paths() -> dict[str, Any]:
                 refusals=(*EVERYWHERE, 503),
             )
         },
+        "/metrics": {
+            "servers": [{"url": "/", "description": "Not under /api"}],
+            "get": _look(
+                "show",
+                "What is counted, for Prometheus",
+                {
+                    media_type: {"schema": {"type": "string"}}
+                    for media_type in ("text/plain", "application/openmetrics-text")
+                },
+            ),
+        },
         "/": {
             "get": _look(
                 "index",

@@ -108,14 +108,21 @@ class Sink(Protocol):
     def room(self) -> Callable[[], int]:
         """Asked before each read: how many bytes may be taken from the provider in it."""
 
-    async def text(self, *contents: str, more: bool = False, step: Step = no_step) -> None:
+    async def text(
+        self,
+        *contents: str,
+        more: bool = False,
+        step: Step = no_step,
+        came_at: float | None = None,
+    ) -> None:
         """Hand on pieces of the answer that came together; returns when more may be read.
 
         That may be a moment later under load (`service.pulse`), and is not before the client has
         taken them. `more` says that the next are there already, and need not be waited for.
         `step` may be taken meanwhile, by another task: it reads without waiting, hands on what is
         text with `text_nowait`, and says whether that was all; if not, this returns. What it
-        raises is raised here.
+        raises is raised here. `came_at` is when it was read, by Trio's clock, if that is known to
+        be a moment ago.
         """
 
     def has_room(self) -> bool:

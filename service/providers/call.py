@@ -133,16 +133,23 @@ class HTTPProvider:
                 while chunk := glance.left() or await anext(chunks, b""):
                     texts = reading.plain(chunk)
                     if texts:  # nearly always
-                        await sink.text(*texts, more=reply.has_more, step=glance.step)
+                        await sink.text(
+                            *texts,
+                            more=reply.has_more,
+                            step=glance.step,
+                            came_at=reply.came_at,
+                        )
                         continue
                     sink.alive()
                     if texts is not None:
                         continue  # a whole event, and nothing in it
+                    came_at = reply.came_at
                     for delta, is_last in _with_the_last(together(reading.feed(chunk))):
                         # What is here already waits for nothing, and one that has said why it
                         # stopped is not kept waiting for its end.
                         more = not is_last or reply.has_more or reading.finished
-                        await _hand_on(delta, sink, more=more)
+                        await _hand_on(delta, sink, more=more, came_at=came_at)
+                        came_at = None  # that wait may have been long
                     if reading.marked_done:
                         await _find_the_end(chunks, at_once=reply.is_whole)
                         return
@@ -280,8 +287,11 @@ async def _beginning(reply: Reply) -> bytes:
     return body[:ERROR_BODY_BYTES]
 
 
-async def _hand_on(delta: Delta, sink: Sink, *, more: bool = True) -> None:
+async def _hand_on(
+    delta: Delta, sink: Sink, *, more: bool = True, came_at: float | None = None
+) -> None:
     if delta.reasoning:
         await sink.reasoning(delta.reasoning, more=more or bool(delta.texts))
+        came_at = None
     if delta.texts:
-        await sink.text(*delta.texts, more=more)
+        await sink.text(*delta.texts, more=more, came_at=came_at)

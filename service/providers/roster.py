@@ -39,14 +39,14 @@ class Roster:
         self,
         providers: Mapping[str, Provider],
         default: str,
-        clients: Sequence[Client] = (),
+        clients: Mapping[str, Client] | None = None,
         *,
         sources: Sequence[tuple[Source, Client]] = (),
         refresh: float = 0,
     ) -> None:
         self._providers = providers
         self._default = default
-        self._clients = clients
+        self._clients = clients or {}
         self._catalogue = Catalogue(
             providers,
             default,
@@ -98,6 +98,14 @@ class Roster:
         """How much is known of each provider's own list of models."""
         return self._catalogue.states()
 
+    def connections(self) -> dict[str, tuple[int, int]]:
+        """Connections that are busy and those that are idle, by provider, where that is known."""
+        return {
+            name: client.connections
+            for name, client in self._clients.items()
+            if client.connections is not None
+        }
+
     async def keep_catalogue(self) -> None:
         """Fetch the providers' lists again and again, until it is cancelled."""
         await self._keeper.keep()
@@ -109,7 +117,7 @@ class Roster:
     async def close_what_expires(self) -> None:
         """Close idle connections to providers when their time is over; runs until cancelled."""
         async with trio.open_nursery() as nursery:
-            for client in self._clients:
+            for client in self._clients.values():
                 nursery.start_soon(client.close_what_expires, name="idle connections")
             await trio.sleep_forever()
 
@@ -122,7 +130,7 @@ async def open_roster(settings: Settings) -> AsyncIterator[Roster]:
     """
     async with AsyncExitStack() as stack:
         providers: dict[str, Provider] = {}
-        clients: list[Client] = []
+        clients: dict[str, Client] = {}
         sources: list[tuple[Source, Client]] = []
         for name, chosen in settings.providers.items():
             key = settings.keys.get(name)
@@ -136,7 +144,7 @@ async def open_roster(settings: Settings) -> AsyncIterator[Roster]:
             client = await stack.enter_async_context(
                 open_client(transport=chosen.transport, proxy=chosen.proxy)
             )
-            clients.append(client)
+            clients[name] = client
             if (source := source_of(name, chosen, key)) is not None:
                 sources.append((source, client))
             providers[name] = HTTPProvider(

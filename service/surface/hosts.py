@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 
 from service.surface.asgi import Asgi, Denial, Receive, Scope, Send, deny, path_of, values_of
 
@@ -17,6 +17,9 @@ __all__ = ["Hosts", "named", "parse_host", "sound"]
 EXPECTED = 'expected a host name or address without a port, such as "example.org", "*.example.org"'
 ASKED_BY_ADDRESS = frozenset({"/health", "/readyz", "/api/health", "/api/readyz"})
 """Paths of any name: whoever probes them (a load balancer, an orchestrator) uses an address."""
+SCRAPED_BY_ADDRESS = "/metrics"
+"""Prometheus uses an address, too; but what it gets, no page that has rebound a name may read. Such
+a page is asked for by its name, so an address in `Host` is whatever it says."""
 
 # 421, as RFC 9110, 15.5.20 has it: the request is sound, but the server it was sent to is not
 # configured to answer for this name. A client of HTTP/2 that reused a connection for another name
@@ -51,12 +54,17 @@ class Hosts:
         self._names = frozenset(parsed)
         self._endings = tuple(name[1:] for name in parsed if name.startswith("*."))
 
-    def denial_of(self, values: Iterable[bytes]) -> Denial | None:
-        """Why a request with these lines of `Host` is not answered; None: it is."""
+    def denial_of(self, values: Iterable[bytes], *, any_address: bool = False) -> Denial | None:
+        """Why a request with these lines of `Host` is not answered; None: it is.
+
+        `any_address`: it would be at any address, whichever are named.
+        """
         lines = list(values)
         name = _name_in(lines[0]) if len(lines) == 1 else None
         if name is None:
             return NO_HOST
+        if any_address and _is_address(name):
+            return None
         return None if name in self._names or name.endswith(self._endings) else WRONG_HOST
 
 
@@ -66,6 +74,14 @@ def _name_in(value: bytes) -> str | None:
     if found is None:
         return None
     return found["name"].lower() if found["name"] else _v6(found["v6"])
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _v6(text: str) -> str | None:
@@ -95,8 +111,10 @@ def named(app: Asgi, hosts: Hosts) -> Asgi:
     """`app`, for requests that have one of these names in `Host` (or `:authority`)."""
 
     async def by_its_name(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and path_of(scope) not in ASKED_BY_ADDRESS:
-            denial = hosts.denial_of(values_of(scope, b"host"))
+        path = path_of(scope) if scope["type"] == "http" else None
+        if path is not None and path not in ASKED_BY_ADDRESS:
+            values = values_of(scope, b"host")
+            denial = hosts.denial_of(values, any_address=path == SCRAPED_BY_ADDRESS)
             if denial is not None:
                 await deny(scope, send, denial)
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 
 import httpx
+import trio
 
 from service.upstream.connection import Connection
 from service.upstream.response import Response
@@ -18,15 +19,16 @@ HEAD_READ_BYTES = 4 * 1024
 class Body(httpx.AsyncByteStream):
     """The body of one response, and the connection that it comes over.
 
-    Iterating gives it piece by piece. When it is whole the connection is given back; closed or
-    cancelled before that, or broken, the connection is closed.
+    Iterating gives it piece by piece. The connection is given back once: when the body is whole,
+    as one that may be used again if `Response.may_be_followed`; or as one that must be closed, when
+    the body is closed or cancelled before that, or broken.
     """
 
     def __init__(
         self,
         connection: Connection,
         response: Response,
-        give_back: Callable[[], None],
+        give_back: Callable[[bool], None],
         room: Callable[[], int],
     ) -> None:
         self._connection: Connection | None = connection
@@ -36,6 +38,8 @@ class Body(httpx.AsyncByteStream):
         self._first = b""
         self.more = False
         """Whether the last read was a full one: more is there already, or as good as."""
+        self.came_at: float | None = None
+        """When the last piece was read, by Trio's clock; None: not known."""
 
     @property
     def status(self) -> int:
@@ -58,6 +62,7 @@ class Body(httpx.AsyncByteStream):
         while not self._response.has_head and connection is not None:
             most = min(HEAD_READ_BYTES, self._room())
             data = await connection.receive(most)
+            self.came_at = trio.current_time()
             self.more = len(data) == most
             if not data:
                 self._response.end()
@@ -79,6 +84,7 @@ class Body(httpx.AsyncByteStream):
                     raise httpx.StreamClosed  # noqa: TRY301
                 most = self._room()
                 data = await connection.receive(most)
+                self.came_at = trio.current_time()
                 self.more = len(data) == most
                 if not data:
                     response.end()
@@ -99,6 +105,7 @@ class Body(httpx.AsyncByteStream):
             return b""
         most = self._room()
         data = self._connection.receive_nowait(most)
+        self.came_at = None
         self.more = data is not None and len(data) == most
         return self._response.feed(data) or None if data else data
 
@@ -112,14 +119,10 @@ class Body(httpx.AsyncByteStream):
             self._let_go()
         elif self._connection is not None:
             self._response.drop()
-            self._connection.close()
             self._connection = None
+            self._give_back(False)
 
     def _let_go(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        if self._response.may_be_followed:
-            self._give_back()
-        else:
-            connection.close()
+        if self._connection is not None:
+            self._connection = None
+            self._give_back(self._response.may_be_followed)

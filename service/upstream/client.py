@@ -71,6 +71,11 @@ class Reply:
         return self._body is not None and self._body.more
 
     @property
+    def came_at(self) -> float | None:
+        """When the last piece of the body was read, by Trio's clock; None: not known."""
+        return None if self._body is None else self._body.came_at
+
+    @property
     def is_whole(self) -> bool:
         """Whether all of it is here, and finding its end takes no waiting."""
         return self._body is not None and self._body.is_whole
@@ -138,6 +143,13 @@ class Client:
         self.close_what_expires = close_what_expires
         """Closes idle connections whose time is over, until it is cancelled; a task of whoever
         keeps the client for long. Without it they are closed when a next request finds them."""
+
+    @property
+    def connections(self) -> tuple[int, int] | None:
+        """How many are busy, and how many idle; None: httpx's transport does not tell."""
+        if isinstance(self._transport, StreamTransport):
+            return self._transport.busy, self._transport.idle
+        return None
 
     def post(
         self,

@@ -83,6 +83,8 @@ class StreamTransport(httpx.AsyncBaseTransport):
         self._closed = False
         self._idle: dict[Origin, deque[tuple[float, Connection]]] = {}
         self._kept = 0
+        self.busy = 0
+        """Connections that carry a request, or whose answer is being read."""
         self._has_idle = trio.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -112,9 +114,10 @@ class StreamTransport(httpx.AsyncBaseTransport):
         body = Body(
             connection,
             Response(has_body=asking.has_body),
-            lambda: self._keep(origin, connection),
+            lambda whole: self._let_go(origin, connection, whole=whole),
             asking.room,
         )
+        self.busy += 1
         try:
             asking.on_connected()
             broken = await _sending_breaks(connection, asking.head + asking.content)
@@ -162,6 +165,18 @@ class StreamTransport(httpx.AsyncBaseTransport):
                 return connection
             connection.close()
         return None
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for a next request."""
+        return self._kept
+
+    def _let_go(self, origin: Origin, connection: Connection, *, whole: bool) -> None:
+        self.busy -= 1
+        if whole:
+            self._keep(origin, connection)
+        else:
+            connection.close()
 
     def _keep(self, origin: Origin, connection: Connection) -> None:
         if self._closed or self._kept >= KEPT_CONNECTIONS or not connection.is_quiet():

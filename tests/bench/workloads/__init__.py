@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tests.bench.bench import Bench
 from tests.bench.workloads import (
+    counting,
     crowd,
     designs,
     growth,
@@ -35,5 +36,6 @@ WORKLOADS = {
     "E": Workload("A and B over HTTP/2", multiplexed.over_http2),
     "F": Workload("setting comparisons up", setting_up.short_ones),
     "G": Workload("what grows with more", growth.more_of_everything),
+    "H": Workload("what counting costs", counting.what_counting_costs),
     "M": Workload("three, six and nine models, asked in three ways", designs.waiting),
 }

@@ -1,0 +1,137 @@
+"""One process's figures, as they are at this moment."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Mapping
+
+import trio
+from prometheus_client import ProcessCollector
+
+from service import __version__, log
+from service.metrics.family import Family
+from service.metrics.names import METRICS, family
+from service.providers.roster import Roster
+from service.shared import Shared
+
+__all__ = ["collected"]
+
+CHAT = "chat"
+"""The conventions' word for what is asked of the models."""
+
+_process = ProcessCollector(registry=None)
+
+
+class _Families(dict[str, Family]):
+    """All metrics by name; those that nothing was counted for yet have no samples."""
+
+    def __init__(self) -> None:
+        super().__init__({name: family(name) for name in METRICS})
+
+    def count(self, name: str, counts: Iterable[tuple[tuple[str, ...] | str, float]]) -> None:
+        for labels, value in counts:
+            self[name].set(value, *((labels,) if isinstance(labels, str) else labels))
+
+
+def collected(shared: Shared) -> list[Family]:
+    """What has been counted, and what runs now; takes no waiting."""
+    families = _Families()
+    for collect in _PARTS:
+        collect(families, shared)
+    return list(families.values())
+
+
+def _of_operations(families: _Families, shared: Shared) -> None:
+    for (provider, model, error), answers in shared.meter.operations.items():
+        labels = (CHAT, provider, model, error)
+        for part, histogram in (
+            ("operation_duration_seconds", answers.seconds),
+            ("operation_time_to_first_chunk_seconds", answers.first_chunk),
+            ("operation_time_per_output_chunk_seconds", answers.per_chunk),
+        ):
+            families[f"gen_ai_client_{part}"].set_histogram(histogram, *labels)
+        usage = families["gen_ai_client_token_usage"]
+        usage.set_histogram(answers.input_tokens, *labels, "input")
+        usage.set_histogram(answers.output_tokens, *labels, "output")
+
+
+def _of_comparisons(families: _Families, shared: Shared) -> None:
+    meter, admission = shared.meter, shared.admission
+    families["compare_comparisons_running"].set(admission.running)
+    families.count("compare_comparisons_ended", meter.comparisons.items())
+    families.count("compare_requests_refused", meter.refusals.items())
+    since = admission.draining_since
+    families["compare_draining_seconds"].set(0 if since is None else trio.current_time() - since)
+
+
+def _of_models(families: _Families, shared: Shared) -> None:
+    meter = shared.meter
+    families.count("compare_models_running", _each(shared, meter.running()))
+    families.count("compare_models_ended", meter.models.items())
+    families.count("compare_chunks", _each(shared, meter.chunks()))
+    for (provider, direction, estimated), tokens in meter.tokens.items():
+        families["compare_tokens"].set(tokens, provider, direction, _truth(estimated))
+    for (provider, estimated), cost_usd in meter.cost_usd.items():
+        families["compare_cost_usd"].set(cost_usd, provider, _truth(estimated))
+
+
+def _each(shared: Shared, counts: Mapping[str, int]) -> Iterable[tuple[str, int]]:
+    """Providers that nobody has asked are there with 0: of what is missing there is no increase."""
+    return {**dict.fromkeys(shared.settings.providers, 0), **counts}.items()
+
+
+def _truth(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _of_providers(families: _Families, shared: Shared) -> None:
+    families.count("compare_provider_requests", _each(shared, shared.meter.requests))
+    for provider in shared.settings.providers:
+        limiter = shared.limiters.of(provider)
+        families["compare_models_queued"].set(limiter.waiting if limiter else 0, provider)
+        if limiter is not None:
+            families["compare_limiter_ceiling"].set(limiter.limit, provider)
+            families["compare_limiter_running"].set(limiter.running, provider)
+    for provider, waits in shared.meter.waits.items():
+        families["compare_limiter_wait_seconds"].set_histogram(waits, provider)
+    roster: Roster | None = getattr(shared, "roster", None)  # none before the first request
+    for provider, (busy, idle) in roster.connections().items() if roster else ():
+        families["compare_provider_connections"].set(busy, provider, "busy")
+        families["compare_provider_connections"].set(idle, provider, "idle")
+
+
+def _of_the_stream(families: _Families, shared: Shared) -> None:
+    meter = shared.meter
+    families["compare_stream_bytes"].set(meter.stream_bytes)
+    families["compare_added_seconds"].set_histogram(meter.added)
+    families["compare_pulse_interval_seconds"].set(shared.pulse.interval)
+    families["compare_heartbeats"].set(meter.heartbeats)
+
+
+def _of_the_edge(families: _Families, shared: Shared) -> None:
+    meter = shared.meter
+    families["compare_connections_open"].set(meter.connections)
+    families.count("compare_clients_cut", meter.cuts.items())
+    families["compare_connection_faults"].set(meter.faults)
+
+
+def _of_the_process(families: _Families, shared: Shared) -> None:
+    families["compare_scheduler_lag_seconds"].set_histogram(shared.meter.lag)
+    families["compare_log_lines_lost"].set(log.lost_lines())
+    families["compare_tasks"].set(trio.lowlevel.current_statistics().tasks_living)
+    families["compare_workers"].set(1)
+    families["compare_build_info"].set(1, __version__, platform.python_version())
+    for metric in _process.collect():
+        if metric.name in families:
+            families[metric.name].set(metric.samples[0].value)
+
+
+_PARTS: tuple[Callable[[_Families, Shared], None], ...] = (
+    _of_operations,
+    _of_comparisons,
+    _of_models,
+    _of_providers,
+    _of_the_stream,
+    _of_the_edge,
+    _of_the_process,
+)

@@ -1,0 +1,72 @@
+"""H: what the figures of `/metrics` cost a chunk.
+
+The steps by which a chunk is counted are timed alone, in this process, as if every chunk came by
+itself; under load several come together and share one count. What a chunk costs altogether is
+measured beside it, at the pace of real models.
+"""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+
+import trio
+
+from service.account import Account
+from service.histogram import Histogram
+from service.meter import Meter
+from tests.bench.bench import Bench, Figure, Goal
+from tests.bench.servers import Server
+from tests.bench.workloads.throughput import PACED
+
+__all__ = ["what_counting_costs"]
+
+CHUNKS = 50_000
+ROUNDS = 9
+"""Of which the fastest counts: what disturbs can only add."""
+
+
+def what_counting_costs(bench: Bench) -> None:
+    """H."""
+    with bench.serving(Server.SERVICE) as running:
+        rows = [
+            bench.run("H", server, process, PACED)
+            for _ in range(1 if bench.quick else 3)
+            for server, process in running.items()
+        ]
+    counting = trio.run(_counting_us)
+    bench.say(
+        Figure(workload="H", name="counting a chunk that comes alone", value=counting, unit="us")
+    )
+    if rows:
+        share = counting / median(row.cpu_us_per_chunk for row in rows)
+        bench.say(
+            Figure(
+                workload="H",
+                name="the same / CPU per chunk, service",
+                value=share,
+                goal=Goal(at_most=0.02),
+            )
+        )
+
+
+async def _counting_us() -> float:
+    return min(_once() for _ in range(ROUNDS))
+
+
+def _once() -> float:
+    """Microseconds for each chunk: what `Body`, `Account`, `Outlet` and `Answer` do for counts."""
+    pace, meter = Histogram(Account.PACE_SECONDS), Meter()
+    read_at: list[tuple[float, int]] = []
+    wrote_at = now = 0.0
+    began = time.perf_counter()
+    for _ in range(CHUNKS):
+        came_at = trio.current_time()
+        pace.observe(came_at - wrote_at)
+        wrote_at = came_at
+        read_at.append((came_at, 1))
+        meter.stream_bytes += 100
+        for at, chunks in read_at:
+            meter.added.observe(now - at, chunks)
+        read_at.clear()
+    return (time.perf_counter() - began) / CHUNKS * 1e6
