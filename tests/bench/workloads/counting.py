@@ -1,8 +1,8 @@
 """H: what the figures of `/metrics` cost a chunk.
 
-The steps by which a chunk is counted are timed alone, in this process, as if every chunk came by
-itself; under load several come together and share one count. What a chunk costs altogether is
-measured beside it, at the pace of real models.
+The steps by which a chunk is counted are timed alone, in this process; what a chunk costs
+altogether is measured beside it, under a load at which every chunk comes by itself. Under more load
+several come together and share one count, as they share everything else.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from service.account import Account
 from service.histogram import Histogram
 from service.meter import Meter
 from tests.bench.bench import Bench, Figure, Goal
+from tests.bench.load import Load, Pace
 from tests.bench.servers import Server
-from tests.bench.workloads.throughput import PACED
 
 __all__ = ["what_counting_costs"]
 
+ALONE = Load(comparisons=10, pace=Pace(chunks=100, gap_ms=60))
+"""1500 chunks a second: too few for anybody to wait for a beat (`service.pulse`)."""
 CHUNKS = 50_000
 ROUNDS = 9
 """Of which the fastest counts: what disturbs can only add."""
@@ -30,7 +32,7 @@ def what_counting_costs(bench: Bench) -> None:
     """H."""
     with bench.serving(Server.SERVICE) as running:
         rows = [
-            bench.run("H", server, process, PACED)
+            bench.run("H", server, process, ALONE)
             for _ in range(1 if bench.quick else 3)
             for server, process in running.items()
         ]
