@@ -33,6 +33,8 @@ from service.testing import (
     open_wire,
 )
 from tests.clients import ask, asking, connect, http1_request, read_until
+from tests.command import ROOT
+from tests.markdown import tables
 from tests.scraping import Figures, figures_of, read
 
 ASKED = "/compare-stream"
@@ -468,3 +470,19 @@ def test_a_bound_belongs_to_what_it_bounds() -> None:
 
 def test_an_application_that_is_not_ours_has_none() -> None:
     assert Metrics.of(object()) is None
+
+
+# --- the page ---------------------------------------------------------------------------------
+
+
+def test_the_page_has_every_metric_with_its_kind_labels_and_meaning() -> None:
+    page = (ROOT / "docs/operations/metrics.md").read_text(encoding="utf-8")
+    rows = [row for table in tables(page) for row in table]
+    assert {row[0].strip("`"): row[1:] for row in rows} == {
+        f"{name}_total" if metric.kind == "counter" else name: [
+            metric.kind,
+            ", ".join(f"`{label}`" for label in metric.labels),
+            metric.help,
+        ]
+        for name, metric in METRICS.items()
+    }
