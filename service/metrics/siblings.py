@@ -93,9 +93,12 @@ class Siblings:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._held, suppress(OSError):
+        with self._held, suppress(OSError), self._locked(fcntl.LOCK_EX):
             self._store(self._name, self._collect())
             self._path(self._name, "bell").unlink(missing_ok=True)
+            self._held.close()
+            if not any(map(self._is_alive, self._names())):
+                self._bury_the_dead()
 
     async def heed(self) -> None:
         """Write the figures whenever somebody rings, and now and then; until cancelled."""
