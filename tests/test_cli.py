@@ -23,7 +23,7 @@ def test_without_a_command_it_lists_the_commands_and_exits_with_2() -> None:
     result = run()
     assert result.exit_code == 2
     assert not result.stdout
-    for command in ("serve", "ask", "verify", "models", "check", "key"):
+    for command in ("serve", "ask", "verify", "models", "check", "settings", "key"):
         assert f"\n  {command} " in result.stderr
 
 
@@ -37,6 +37,7 @@ def test_without_a_command_it_lists_the_commands_and_exits_with_2() -> None:
         (["ask", "why", "--config", "/no/such/file"], "/no/such/file: cannot be read"),
         (["models", "--config", "/no/such/file"], "/no/such/file: cannot be read"),
         (["verify", "--config", "/no/such/file"], "/no/such/file: cannot be read"),
+        (["settings", "--config", "/no/such/file"], "/no/such/file: cannot be read"),
         (["key"], "Missing argument 'NAME'"),
         (["key", "a b"], "'a b': expected a name of letters, digits, - and _"),
         (["verify", "--url", "http://host", "--key", "a b"], "--key: expected a key as"),

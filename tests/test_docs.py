@@ -6,7 +6,6 @@ a simulator in a hurry, or says before it why it does not.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import subprocess
@@ -18,8 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
-from msgspec import NODEFAULT, Struct
-from msgspec.structs import FieldInfo, fields
+from msgspec import Struct
 
 from service.application import CODES, create_app
 from service.edge.http1 import REFUSALS
@@ -49,21 +47,13 @@ from service.replies import (
     ShortModelStatistics,
     Stopping,
 )
-from service.settings import (
-    CatalogueSettings,
-    Deadlines,
-    Limits,
-    ProviderSettings,
-    Retries,
-    Server,
-    Settings,
-    Stream,
-    load,
-)
+from service.settings import ProviderSettings, Settings, load, settings_by_table
 from service.simulator import MODELS
 from service.testing import Close, Pause, open_server, open_wire
 from tests.command import ROOT, environment
 from tests.markdown import Block, anchors, blocks, links, section, tables
+from tests.settings_page import PAGE as SETTINGS
+from tests.settings_page import made_anew, tables_of
 from tests.tools import require_tool
 
 DOCS = ROOT / "docs"
@@ -331,39 +321,20 @@ def test_the_contract_names_the_fields_of_the_other_endpoints() -> None:
         assert re.search(rf"\b{name}\b", text), name
 
 
-@pytest.mark.parametrize(
-    ("heading", "struct"),
-    [
-        ("## `[limits]`", Limits),
-        ("## `[deadlines]`", Deadlines),
-        ("## `[retries]`", Retries),
-        ("## `[stream]`", Stream),
-        ("## `[server]`", Server),
-        ("## `[catalogue]`", CatalogueSettings),
-        ("## `[providers.<name>]`", ProviderSettings),
-    ],
-)
-def test_the_settings_are_named_with_their_defaults_and_no_other_is(
-    heading: str, struct: type[Struct]
-) -> None:
-    def shown(field: FieldInfo) -> str:
-        default = field.default
-        if field.default_factory is not NODEFAULT:
-            default = field.default_factory()
-        if default is NODEFAULT:
-            return "required"
-        return f"{default:g}" if isinstance(default, float) else str(default or 0).lower()
-
-    rows = tables(section(DOCS / "settings.md", heading))[0]
-    told = {code(row[0]): code(row[1]).replace("none", "0") for row in rows}
-    assert told == {field.name: shown(field) for field in fields(struct)}
+def test_the_tables_of_the_settings_are_those_of_their_types() -> None:
+    made = made_anew(SETTINGS)
+    assert SETTINGS.read_text() == made, "run python -m tests.settings_page"
 
 
-def test_the_sections_of_the_settings_are_named_and_no_other_is() -> None:
-    page = (DOCS / "settings.md").read_text()
-    told = {*re.findall(r"^## `\[(\w+)", page, re.MULTILINE), "default_provider"}
-    assert first_column(DOCS / "settings.md", "## Which provider answers") == [["default_provider"]]
-    assert told == {field.name for field in dataclasses.fields(Settings)} - {"keys"}
+def test_the_tables_of_the_settings_stand_under_their_headings_and_none_is_missing() -> None:
+    described = settings_by_table()
+    assert sorted(tables_of(SETTINGS)) == sorted(name or "top" for name in described)
+    for table, settings in described.items():
+        heading = f"## `[{table}]`" if table else "## Which provider answers"
+        told = [code(row[0]) for row in tables(section(SETTINGS, heading))[0]]
+        assert told == [setting.name for setting in settings]
+    page = SETTINGS.read_text()
+    assert set(re.findall(r"^## `\[([^\]]+)", page, re.MULTILINE)) == {*described} - {""}
 
 
 def test_a_setting_that_is_said_to_have_no_effect_has_none() -> None:

@@ -16,7 +16,7 @@ from service.redaction import presentable
 
 __all__ = ["main"]
 
-COMMANDS = ("serve", "ask", "verify", "models", "check", "key")
+COMMANDS = ("serve", "ask", "verify", "models", "check", "settings", "key")
 OUR_FAULT = 70
 """As in sysexits.h: EX_SOFTWARE."""
 

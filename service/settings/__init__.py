@@ -4,7 +4,9 @@ A TOML file (`--config` or `COMPARE_CONFIG`) over defaults, keys from the enviro
 refusal is one line that names the file, the key, and what was expected.
 """
 
-from service.settings.reading import load
+from service.settings.describing import Setting, markdown, settings_by_table, shown
+from service.settings.effect import InEffect, in_effect
+from service.settings.reading import Source, find, load, settle
 from service.settings.values import (
     SIMULATOR,
     CatalogueSettings,
@@ -22,12 +24,21 @@ __all__ = [
     "SIMULATOR",
     "CatalogueSettings",
     "Deadlines",
+    "InEffect",
     "Limits",
     "ProviderSettings",
     "Retries",
     "Server",
+    "Setting",
     "Settings",
     "SettingsError",
+    "Source",
     "Stream",
+    "find",
+    "in_effect",
     "load",
+    "markdown",
+    "settings_by_table",
+    "settle",
+    "shown",
 ]

@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 from urllib.parse import urlsplit
@@ -27,7 +28,7 @@ from service.settings.values import (
 )
 from service.surface import parse_digest, parse_host, parse_origin, parse_proxy
 
-__all__ = ["load"]
+__all__ = ["Source", "find", "load", "settle"]
 
 CONFIG_VARIABLE = "COMPARE_CONFIG"
 
@@ -54,17 +55,44 @@ FROM_ENVIRONMENT = {
 """The providers that appear by themselves when their key is in the environment."""
 
 
-def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from `path`, or from the file that `COMPARE_CONFIG` names, or without a file.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a file says, before the defaults; without a file: nothing."""
+
+    path: str | None
+    tables: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What refusals call it."""
+        return self.path or "the environment"
+
+
+def find(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Source:
+    """Read `path`, or the file that `COMPARE_CONFIG` names, or no file.
 
     An empty variable is one that is not set.
 
     Raises `SettingsError`.
     """
     path = path or environ.get(CONFIG_VARIABLE) or None
-    if path is None:
-        return _Reader("the environment", environ).settings({})
-    return _Reader(str(path), environ).settings(_read_toml(Path(path)))
+    return Source(None, {}) if path is None else Source(str(path), _read_toml(Path(path)))
+
+
+def settle(source: Source, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings that come of a file's words and the environment.
+
+    Raises `SettingsError`.
+    """
+    return _Reader(source.name, environ).settings(source.tables)
+
+
+def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Both at once.
+
+    Raises `SettingsError`.
+    """
+    return settle(find(path, environ), environ)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
