@@ -1,17 +1,15 @@
 """The documentation, held to what the code does: its examples run, its tables are complete.
 
-Every block of sh, js or python in the README and in `docs/` runs, against a served application with
-a simulator in a hurry, or says before it why it does not.
+Every block of sh, js or python in the README, in `docs/` and in `docs/operations/` runs, against a
+served application with a simulator in a hurry, or says before it why it does not.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -49,7 +47,7 @@ from service.replies import (
 )
 from service.settings import ProviderSettings, Settings, load, settings_by_table
 from service.simulator import MODELS
-from service.testing import Close, Pause, open_server, open_wire
+from service.testing import open_server
 from tests.command import ROOT, environment
 from tests.markdown import Block, anchors, blocks, links, section, tables
 from tests.settings_page import PAGE as SETTINGS
@@ -58,14 +56,17 @@ from tests.tools import require_tool
 
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-PAGES = [*([README] if README.exists() else []), *sorted(DOCS.glob("*.md"))]
-ALL_PAGES = [*PAGES, *sorted(DOCS.glob("*/*.md"))]
-BLOCKS = [block for page in PAGES for block in blocks(page)]
+OPERATIONS = sorted((DOCS / "operations").glob("*.md"))
+PAGES = [*([README] if README.exists() else []), *sorted(DOCS.glob("*.md")), *OPERATIONS]
+ALL_PAGES = sorted({*PAGES, *DOCS.glob("*/*.md")})
+ELSEWHERE = DOCS / "clients.md"
+"""tests/test_clients_page.py runs its examples, tests/browser/test_client_in_browser.py one."""
+BLOCKS = [block for page in PAGES if page != ELSEWHERE for block in blocks(page)]
 
 TESTED = ["testing.md", "adding-a-dialect.md"]
 """Pages whose examples are tests; the first of them says how these are run."""
 RUN = {"sh", "js", "python"}
-SHOWN = {"toml", "ini", "nginx", "caddyfile", "mermaid"}
+SHOWN = {"toml", "ini", "nginx", "caddyfile", "haproxy", "yaml", "dockerfile", "promql", "mermaid"}
 
 
 def is_test(block: Block) -> bool:
@@ -78,7 +79,6 @@ EXAMPLES = [
     if block.language in RUN and block.not_run is None and not is_test(block)
 ]
 CLIENTS = [block for block in EXAMPLES if block.language in ("js", "python")]
-READERS = [block for block in CLIENTS if "compare-stream" in block.text]
 
 
 def simulated(speed: float) -> Settings:
@@ -180,36 +180,6 @@ async def test_a_client_of_the_documentation_prints_every_answer_whole(
     assert answers
     for model, answer in answers.items():
         assert f"{model}\n\n{answer}" in output
-
-
-@pytest.mark.parametrize("block", READERS, ids=str)
-async def test_a_client_of_the_documentation_reads_a_stream_cut_anywhere(
-    block: Block, program: Sequence[str], tmp_path: Path
-) -> None:
-    answer = "a\n\ndata: é\u2028 \N{GRINNING FACE}"
-    content = json.dumps(answer, ensure_ascii=False)
-    parts = (
-        'data: {"model":"m","type":"start","provider":"p","parameters":{}}',
-        ": ping",
-        f'data: {{"model":"m","type":"chunk","content":{content}}}',
-        "id: 7",
-        'data: {"model":"m","type":"unheard-of"}',
-        'data: {"model":"m","type":"chunk","content":"Error: Rate limited","error":true}',
-        'data: {"model":"m","type":"done","error":true,"code":"rate_limited"}',
-        'data: {"type":"complete","metadata":{"processing_time_ms":1}}',
-    )
-    stream = "".join(f"{part}\n\n" for part in parts).encode()
-    # In the middle of a prefix, of a comment, of each character, and between two line ends.
-    after = (b"da", b": pi", b"\xc3", b"\xe2\x80", b"\xf0\x9f", b'done"', b"}}\n")
-    cuts = sorted([0, *(stream.index(part) + len(part) for part in after), len(stream)])
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n"
-    steps = [step for begin, end in pairwise(cuts) for step in (stream[begin:end], Pause(0.01))]
-    async with open_wire(head, *steps, Close()) as wire:
-        address = wire.base_url.removeprefix("http://").removesuffix("/v1")
-        output = await output_of(block, program, address, tmp_path)
-    assert f"m\n\n{answer}\n" in output
-    assert "complete after 1 ms" in output
-    assert "Error: " not in output
 
 
 @pytest.mark.parametrize("name", TESTED)
