@@ -23,7 +23,7 @@ DOCS = ROOT / "docs"
 CAPACITY = DOCS / "operations" / "capacity.md"
 PERFORMANCE = DOCS / "performance.md"
 GROWTH = DOCS / "charts" / "growth.svg"
-TEXT = CAPACITY.read_text()
+TEXT = " ".join(CAPACITY.read_text().split())
 
 
 def code(cell: str) -> str:
