@@ -14,7 +14,7 @@ from service.settings import describing, load, settings_by_table
 from service.settings.about import About, Seconds
 from tests.command import run
 
-KEY = "sk-or-v1-0123456789abcdef"
+KEY = "looks-like-no-key-at-all"
 DIGEST = f"sha256:{'ab' * 32}"
 FILE = f"""
 [limits]
@@ -32,7 +32,7 @@ dialect = "openai"
 base_url = "https://openrouter.ai/api/v1"
 api_key_env = "THE_KEY"
 transport = "httpx"
-proxy = "http://alice:pass-word@proxy.example:3128"
+proxy = "http://alice:pass@word@proxy.example:3128"
 app_title = "mine, by {KEY}"
 
 [providers.claude]
@@ -148,7 +148,7 @@ def test_of_a_key_it_is_told_whether_it_is_there_and_never_what_it_is(tmp_path: 
         for form in ([], ["--json"]):
             result = run("settings", *form, "--config", str(path), **variables)
             assert result.exit_code == 0
-            for hidden in (KEY, DIGEST, DIGEST[7:], "alice", "pass-word"):
+            for hidden in (KEY, DIGEST, DIGEST[7:], "alice", "pass@", "@word"):
                 assert hidden not in result.output, hidden
     settings = told(tmp_path, FILE, THE_KEY=KEY)
     assert settings["providers.openrouter.key"]["value"] == "set"
