@@ -114,6 +114,7 @@ class Comparison:
         remains.
         """
         outcome = Outcome(trio.current_time())
+        self._log.info("comparison began", models=[entrant.name for entrant in self.entrants])
         outbox, inbox = open_fan_in(len(self.entrants), self.question.priority)
         try:
             async with trio.open_nursery() as nursery:

@@ -17,6 +17,8 @@ import click
 from service.application import CODES, create_app
 from service.cli import main
 from service.events import ERROR_CODES, Complete, Done, Metadata, Timings
+from service.meter import Meter
+from service.metrics.names import METRICS
 from service.question import QuestionBody
 from service.settings import Settings, settings_by_table
 from tests.command import ROOT
@@ -30,24 +32,12 @@ PROSE = re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
 SPANS = sorted({" ".join(span.split()) for span in re.findall(r"`([^`]+)`", PROSE)})
 CODE = "\n".join(block.text for block in BLOCKS)
 
-METRICS = {
-    *("gen_ai_client_operation_duration_seconds", "gen_ai_client_token_usage"),
-    "gen_ai_client_operation_time_to_first_chunk_seconds",
-    "gen_ai_client_operation_time_per_output_chunk_seconds",
-    *("compare_comparisons_running", "compare_comparisons_ended_total"),
-    *("compare_requests_refused_total", "compare_models_running", "compare_models_queued"),
-    *("compare_models_ended_total", "compare_limiter_ceiling", "compare_limiter_running"),
-    *("compare_limiter_wait_seconds", "compare_provider_requests_total"),
-    *("compare_provider_connections", "compare_chunks_total", "compare_stream_bytes_total"),
-    *("compare_added_seconds", "compare_pulse_interval_seconds", "compare_heartbeats_total"),
-    *("compare_clients_cut_total", "compare_connection_faults_total", "compare_connections_open"),
-    *("compare_scheduler_lag_seconds", "compare_tasks", "compare_draining_seconds"),
-    *("compare_workers", "process_open_fds", "process_max_fds", "process_resident_memory_bytes"),
-    *("process_cpu_seconds_total", "compare_build_info"),
+NAMES = {
+    f"{name}_total" if metric.kind == "counter" else name: metric
+    for name, metric in METRICS.items()
 }
-LABELS = {"provider", "outcome", "code", "reason"}
-LABELS |= {"gen_ai_provider_name", "gen_ai_request_model"}
-ROUTES_TO_COME = {"/metrics"}
+"""As they are read."""
+LABELS = set(chain.from_iterable(metric.labels for metric in METRICS.values()))
 
 OTHERS = {
     # Of the log, HTTP, and the stream.
@@ -97,7 +87,7 @@ def fields_of_the_log() -> set[str]:
 EVENTS = logged()
 SETTINGS = {setting.name for settings in settings_by_table().values() for setting in settings}
 RULES = [rule.rule for rule in create_app(Settings()).url_map.iter_rules()]
-ROUTES = {re.sub(r"<(?:\w+:)?\w+>", "{}", rule) for rule in RULES} | ROUTES_TO_COME
+ROUTES = {re.sub(r"<(?:\w+:)?\w+>", "{}", rule) for rule in RULES}
 SOURCE = "".join(path.read_text() for path in (ROOT / "service").rglob("*.py"))
 CODES_OF_REFUSALS = {*CODES.values(), *re.findall(r'(?:Refusal|Denial)\(\s*\d+,\s*"(\w+)"', SOURCE)}
 FIELDS = {
@@ -117,7 +107,7 @@ def metrics_in(text: str) -> set[str]:
 def is_metric(span: str) -> bool:
     names = metrics_in(span)
     labels = set(re.findall(r"[{,]\s*(\w+)", span))
-    return bool(names) and names <= METRICS and labels <= LABELS
+    return bool(names) and names <= NAMES and labels <= LABELS
 
 
 def is_line_of_the_log(span: str) -> bool:
@@ -186,7 +176,7 @@ def test_what_the_runbook_names_exists() -> None:
 
 
 def test_so_do_the_metrics_outside_of_backticks_and_the_commands_to_run() -> None:
-    assert metrics_in(TEXT) <= METRICS
+    assert metrics_in(TEXT) <= NAMES
     commands = commands_in(CODE)
     assert len(commands) >= 5
     for words in commands:
@@ -213,8 +203,9 @@ def test_every_error_code_of_a_model_has_its_row() -> None:
 
 def test_every_reason_for_which_a_client_is_cut_has_its_row() -> None:
     [rows] = tables(section(PAGE, "## Clients are cut"))
-    reasons = set(re.findall(r'"client cut", reason="(\w+)"', SOURCE))
-    assert {row[0].strip("`") for row in rows} == reasons
+    assert [row[0].strip("`") for row in rows] == [*Meter().cuts]
+    told = re.findall(r'"client cut", reason="(\w+)"|tell_of_a_cut\(\s*"(\w+)"', SOURCE)
+    assert set(chain.from_iterable(told)) - {""} == set(Meter().cuts)
 
 
 def test_the_log_has_no_line_that_the_table_of_events_does_not_name() -> None:
