@@ -32,10 +32,7 @@ PROSE = re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
 SPANS = sorted({" ".join(span.split()) for span in re.findall(r"`([^`]+)`", PROSE)})
 CODE = "\n".join(block.text for block in BLOCKS)
 
-NAMES = {
-    f"{name}_total" if metric.kind == "counter" else name: metric
-    for name, metric in METRICS.items()
-}
+NAMES = {f"{name}_total" if it.kind == "counter" else name for name, it in METRICS.items()}
 """As they are read."""
 LABELS = set(chain.from_iterable(metric.labels for metric in METRICS.values()))
 

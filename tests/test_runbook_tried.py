@@ -118,7 +118,7 @@ async def test_its_searches_find_in_a_log_what_they_are_for(tmp_path: Path) -> N
     assert re.fullmatch(r' +1 "wall_ms": \d+\n', leaving)
     assert callers.split()[1:] == ['"key_name":', '"laptop"']
     events = [json.loads(line)["event"] for line in lines.splitlines()]
-    assert events == ["model ended", "model ended", "comparison ended"]
+    assert events == ["comparison began", "model ended", "model ended", "comparison ended"]
 
 
 async def output_of(script: str, folder: Path) -> str:
