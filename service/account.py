@@ -15,6 +15,7 @@ from service.histogram import Histogram
 from service.pricing import Price
 from service.providers import Ending, Prompt
 from service.request import Request, added, milliseconds, tokens
+from service.tracing import attempt_failed
 
 __all__ = ["Account"]
 
@@ -124,6 +125,7 @@ class Account:
         """A request came to nothing, if any was made; nothing of it is handed on."""
         if request is not None:
             request.settle(error.usage, error.cost_usd)
+            attempt_failed(error.code)
             self.on_spent()
 
     def begins(self, texts: tuple[str, ...], reasoning: str) -> None:

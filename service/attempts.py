@@ -35,6 +35,7 @@ from service.patience import Watch
 from service.persistence import Persistence
 from service.providers import Ending, Sink
 from service.request import Request
+from service.tracing import attempt_begins
 
 __all__ = ["Asker", "Attempts", "fallback_event"]
 
@@ -179,6 +180,7 @@ class Attempts:
     async def _asks(self, asker: Asker, candidate: Candidate, ticket: Ticket | None) -> None:
         await asker.asks(candidate, ticket)
         self._meter.requests[candidate.provider.name] += 1
+        attempt_begins(candidate.provider.name, candidate.prompt.model)
 
     async def _stand_in_line(self, asker: Asker, ticket: Ticket) -> None:
         asker.waits()

@@ -54,6 +54,7 @@ from service.question import Question
 from service.request import milliseconds, question_costs
 from service.running import Running, Stop
 from service.spending import Spending
+from service.tracing import UNTRACED, Trace
 
 __all__ = ["Comparison", "Entrant", "entrants_of"]
 
@@ -70,7 +71,8 @@ class Comparison:
     `heartbeat` is how many seconds the reader may wait in vain before it finds `SILENCE`.
     `limiters` say when a provider may be asked, `persistence` how often; without them at once,
     once. `on_done` hears every model's end, cancelled ones included; it must not block.
-    `experience` is what is known of the length of answers, and learns of these. `meter` counts.
+    `experience` is what is known of the length of answers, and learns of these. `meter` counts,
+    `trace` hears how it goes.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Comparison:
         on_done: Callable[[Done], None] = lambda _: None,
         experience: Experience | None = None,
         meter: Meter | None = None,
+        trace: Trace = UNTRACED,
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.question = question
@@ -101,6 +104,7 @@ class Comparison:
         self._experience = experience or Experience()
         self.meter = meter or Meter()
         self._finished = 0
+        self._trace = trace
         self._log = log.bind(comparison=self.id)
         # Last: a question that costs too much by itself is stopped here.
         self._spending = self._limited_spending()
@@ -116,6 +120,7 @@ class Comparison:
         outcome = Outcome(trio.current_time())
         self._log.info("comparison began", models=[entrant.name for entrant in self.entrants])
         outbox, inbox = open_fan_in(len(self.entrants), self.question.priority)
+        self._trace.begins(self.id, len(self.entrants))
         try:
             async with trio.open_nursery() as nursery:
                 heartbeat = Heartbeat(self._heartbeat, inbox, outbox)
@@ -169,6 +174,8 @@ class Comparison:
     ) -> None:
         # For whoever logs below: a child's context is its own.
         bind_contextvars(comparison=self.id, model=entrant.name)
+        provider = entrant.provider
+        self._trace.model_begins(entrant.name, provider.name, entrant.prompt, provider.simulated)
         with outbox:
             account = Account(entrant.name, entrant.prompt)
             self.meter.model_begins(entrant, account, outbox)
@@ -245,6 +252,7 @@ class Comparison:
         done = end.done
         outcome.dones.append(done)
         self.meter.model_ended(account, done)
+        self._trace.model_ended(done)
         self._log.info(
             "model ended",
             model=entrant.name,
@@ -266,6 +274,7 @@ class Comparison:
         if outcome.word == "client_gone" and self._stopped is not None:
             outcome.word = self._stopped
         self.meter.comparisons[outcome.word] += 1
+        self._trace.ended(outcome.word, outcome.dones)
         self._log.info(
             "comparison ended",
             outcome=outcome.word,

@@ -154,6 +154,7 @@ async def _admitted(shared: Shared) -> Comparison:
         on_done=on_done,
         experience=shared.experience,
         meter=shared.meter,
+        trace=shared.tracing.of(request.scope),
     )
     place.hold(comparison)
     return comparison

@@ -18,6 +18,7 @@ from service.providers.roster import Roster, open_roster
 from service.pulse import Pulse
 from service.settings import Settings
 from service.tally import Tally
+from service.tracing import OFF, Tracing, open_tracing
 
 __all__ = ["OpenRoster", "Shared"]
 
@@ -39,6 +40,7 @@ class Shared:
         self._open_roster = open_roster
         self._serving = trio.CancelScope()
         self.settings = settings
+        self.tracing: Tracing = OFF
         self.patience = settings.deadlines.patience()
         self.persistence = settings.retries.persistence()
         self.limiters = Limiters(settings.ceilings())
@@ -63,6 +65,7 @@ class Shared:
         """Open the providers, report that they are there, and keep them until `close`."""
         with trio.CancelScope() as self._serving:
             async with (
+                open_tracing() as self.tracing,
                 self._open_roster(self.settings) as self.roster,
                 trio.open_nursery() as nursery,
             ):

@@ -19,6 +19,7 @@ from service.progress import Experience
 from service.providers import Provider
 from service.pulse import Pulse
 from service.question import Question, parse_question
+from service.tracing import UNTRACED, Trace
 
 
 def question(*models: str, text: str = "Why?", **fields: Any) -> Question:
@@ -36,6 +37,7 @@ def comparison(
     experience: Experience | None = None,
     prices: Mapping[str, Price] | None = None,
     fallbacks: Mapping[str, Sequence[Provider]] | None = None,
+    trace: Trace = UNTRACED,
     **fields: Any,
 ) -> Comparison:
     """A comparison in which each provider is one model of the same name.
@@ -64,6 +66,7 @@ def comparison(
         limiters=limiters,
         persistence=persistence,
         experience=experience,
+        trace=trace,
     )
 
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from service.cli import main
 
 ROOT = Path(__file__).parents[1]
-SETTING_NAMES = ("COMPARE_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
+SETTING_NAMES = ("COMPARE_", "OTEL_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
 KEY_NAMES = ("_API_KEY", "_API_KEY_FILE")
 
 

@@ -13,7 +13,7 @@ SERVICE = Path(__file__).parents[1] / "service"
 LAYERS = [
     {"events", "eventstream", "histogram", "log_outlet", "markup", "redaction", "refusal"}
     | {"responses", "surface", "verdict", "web"},
-    {"errors", "jsonlines", "fanin", "pricing", "pulse"},
+    {"errors", "jsonlines", "fanin", "pricing", "pulse", "tracing"},
     {"limiter", "patience", "persistence"},
     {"upstream", "simulator", "settings"},
     {"providers", "log"},
@@ -38,6 +38,7 @@ LAYERS = [
 WHO_MAY_IMPORT = {
     "httpx": {"upstream"},
     "hypercorn": {"edge"},
+    "opentelemetry": {"tracing"},
     "quart": {"answer", "application", "bodies", "openapi", "page", "responses", "routes"}
     | {"metrics"},
     "quart_trio": {"application", "testing"},

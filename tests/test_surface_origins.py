@@ -79,7 +79,7 @@ async def test_a_listed_pages_preflight_is_permitted(
                 "access-control-allow-origin": allowed,
                 "access-control-allow-methods": "GET, HEAD, POST, DELETE",
                 "access-control-allow-headers": (
-                    "content-type, authorization, x-api-key, last-event-id"
+                    "content-type, authorization, x-api-key, last-event-id, traceparent, tracestate"
                 ),
                 "access-control-max-age": "600",
             }

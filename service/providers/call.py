@@ -19,6 +19,7 @@ from service.providers import Ending, Prompt, Sink
 from service.providers.dialect import Delta, Dialect, Reading
 from service.providers.rates import rate_of
 from service.redaction import presentable
+from service.tracing import headers_along
 from service.upstream import Client, Reply
 
 __all__ = ["HTTPProvider"]
@@ -74,6 +75,7 @@ class HTTPProvider:
                 body=request.body,
                 on_connected=sink.connected,
                 room=sink.room,
+                along=headers_along(request.url),
             ) as reply:
                 if reply.status not in (200, 204):
                     sink.refused()

@@ -19,7 +19,7 @@ EXPECTED = (
 )
 
 METHODS = b"GET, HEAD, POST, DELETE"
-HEADERS = b"content-type, authorization, x-api-key, last-event-id"
+HEADERS = b"content-type, authorization, x-api-key, last-event-id, traceparent, tracestate"
 EXPOSED = b"X-Comparison-Id, Retry-After"
 MAX_AGE_SECONDS = 600
 """Chrome keeps a preflight's answer for two hours at most; a change of ours is seen sooner."""

@@ -12,7 +12,7 @@ callers' cancel scopes are the clocks.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -33,6 +33,7 @@ from service.upstream.transport import (
     StreamTransport,
     head_of,
     length_line,
+    lines_of,
     origin_of,
 )
 
@@ -159,17 +160,18 @@ class Client:
         body: bytes,
         on_connected: Callable[[], None],
         room: Callable[[], int] = lambda: READ_BYTES,
+        along: Sequence[tuple[str, str]] = (),
     ) -> AbstractAsyncContextManager[Reply]:
         """Send a request and hand out its reply as soon as the headers are there.
 
         `on_connected` is called when the connection is there and the request begins to leave.
         Before each read `room` is asked how many bytes may be taken (httpx's transport does not
-        ask, and takes up to 64 KiB).
+        ask, and takes up to 64 KiB). `along` are more headers, which differ with each request.
         Leaving the context before the body has ended closes the connection at once, as does
         being cancelled. Raises `ProviderError` for every fault on the way, also for one that
         the body's reader meets inside the context.
         """
-        return _Post(self._transport, url, headers, body, on_connected, room)
+        return _Post(self._transport, url, headers, body, on_connected, room, along)
 
     @asynccontextmanager
     async def get(
@@ -209,6 +211,7 @@ class _Post:
         body: bytes,
         on_connected: Callable[[], None],
         room: Callable[[], int],
+        along: Sequence[tuple[str, str]],
     ) -> None:
         self._transport = transport
         self._url = url
@@ -216,6 +219,7 @@ class _Post:
         self._body = body
         self._on_connected = on_connected
         self._room = room
+        self._along = [(name.encode(), value.encode()) for name, value in along]
         self._answer: Body | None = None
         self._response: httpx.Response | None = None
 
@@ -223,7 +227,7 @@ class _Post:
         with provider_errors():
             request = _prepared(self._url, tuple(self._headers.items()))
             if isinstance(self._transport, StreamTransport):
-                head = request.head + length_line(self._body)
+                head = request.head + lines_of(self._along) + length_line(self._body)
                 asking = Asking(request.origin, head, self._body, self._on_connected, self._room)
                 self._answer = await self._transport.ask(asking)
                 return Reply(self._answer)
@@ -231,7 +235,7 @@ class _Post:
                 httpx.Request(
                     "POST",
                     self._url,
-                    headers=request.headers,
+                    headers=httpx.Headers([*request.headers.raw, *self._along]),
                     content=self._body,
                     extensions={"on_connected": self._on_connected},
                 )

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -214,9 +214,18 @@ def head_of(request: httpx.Request) -> bytes:
     for name, value in request.headers.raw:
         if name.lower() not in FRAMING:  # the body is in hand, and its length known
             lines.append(b"%s: %s" % (name, value))
+    return _joined(lines)
+
+
+def lines_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """More headers of a head."""
+    return _joined([b"%s: %s" % header for header in headers])
+
+
+def _joined(lines: Sequence[bytes]) -> bytes:
     if not all(map(_SAFE.fullmatch, lines)):
         raise httpx.LocalProtocolError("A header must not hold a line break.")
-    return b"\r\n".join((*lines, b""))
+    return b"".join(line + b"\r\n" for line in lines)
 
 
 async def _sending_breaks(connection: Connection, request: bytes) -> httpx.WriteError | None:
