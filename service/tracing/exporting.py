@@ -7,6 +7,7 @@ library's own variables.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from urllib.parse import unquote
@@ -34,7 +35,7 @@ class Exporting:
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        hear_the_libraries(_secrets_of(environ))
+        self._words = hear_the_libraries(_secrets_of(environ))
         self._exporter = OTLPSpanExporter()
         # Not at the interpreter's exit: the library would wait there for half a minute.
         self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
@@ -47,7 +48,8 @@ class Exporting:
         self._provider.shutdown()
 
     def abandon(self) -> None:
-        """Whatever is still being sent is not tried again; never blocks."""
+        """Whatever is still being sent is not tried again, and says no more; never blocks."""
+        self._words.setLevel(logging.CRITICAL + 1)
         with suppress(Exception):
             self._exporter.shutdown()  # type: ignore[no-untyped-call]
 

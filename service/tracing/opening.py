@@ -50,8 +50,8 @@ async def open_tracing(environ: Mapping[str, str] = os.environ) -> AsyncIterator
     finally:
         with trio.move_on_after(FLUSH_SECONDS, shield=True) as flush:
             await trio.to_thread.run_sync(exporting.flush, abandon_on_cancel=True)
-        exporting.abandon()
         if flush.cancelled_caught:
+            exporting.abandon()
             log.warning("traces lost", seconds=FLUSH_SECONDS, why="the receiver did not take them")
 
 

@@ -26,13 +26,14 @@ SHORTEST_SECRET = 4
 """Characters; anything shorter would be cut out of every word."""
 
 
-def hear_the_libraries(secrets: Iterable[str]) -> None:
+def hear_the_libraries(secrets: Iterable[str]) -> logging.Handler:
     """From here on what they have to say is said in our log; `secrets` are cut out of it."""
     handler = Forwarded(secrets)
     for name in LIBRARIES:
         library = logging.getLogger(name)
         library.handlers = [handler]
         library.propagate = False
+    return handler
 
 
 @dataclass(slots=True)
