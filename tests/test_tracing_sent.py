@@ -214,6 +214,8 @@ async def test_a_receiver_gets_the_whole_trace_and_nothing_that_anybody_wrote(
         )
         environ = sent_to(receiver) | {
             "ACME_API_KEY": KEY,
+            # So all of it is sent at the very end, when the process has been told to go.
+            "OTEL_BSP_SCHEDULE_DELAY": "60000",
             "OTEL_EXPORTER_OTLP_HEADERS": "x-receiver=secret-of-the-receiver",
         }
         async with serving(tmp_path, acme, **environ) as (process, url):
