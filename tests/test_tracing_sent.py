@@ -33,8 +33,10 @@ from tests.recordings_of_others import ANTHROPIC, GEMINI, OLLAMA
 from tests.test_serve import url_of
 from tests.traced import Recorder
 
-PATIENCE = 20
+PATIENCE = 60
 """Seconds for whatever a test waits for; never spent unless it fails."""
+ENDS_WITHIN = 20
+"""Seconds for an end that takes three here, and half a minute without our deadline."""
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 QUESTION, ANSWER = "ZQUESTION", "ZANSWER"
 BUSY = response(b'{"error":{"message":"ZFAULT"}}', status="503 Busy", media_type="application/json")
@@ -146,7 +148,12 @@ async def test_a_caller_that_is_not_recorded_is_passed_on_as_such() -> None:
 def sent_to(receiver: Wire | None) -> dict[str, str]:
     """An environment with this receiver, or one that is not there; told of spans at once."""
     address = receiver.base_url.removesuffix("/v1") if receiver else "http://127.0.0.1:9"
-    return {"OTEL_EXPORTER_OTLP_ENDPOINT": address, "OTEL_BSP_SCHEDULE_DELAY": "50"}
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": address,
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+        # By itself the library then holds up the end for as long as it ever does, which is 30 s.
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "60",
+    }
 
 
 @asynccontextmanager
@@ -259,7 +266,6 @@ FAULTY: Sequence[Step] = (response(b"ZWORDS", status="500 No"),)
 async def test_a_receiver_with_a_fault_holds_up_no_stream_and_no_end(
     steps: Sequence[Step], tmp_path: Path
 ) -> None:
-    """The library by itself waits for half a minute at the end."""
     async with (
         open_wire(*steps) as receiver,
         serving(tmp_path, **sent_to(receiver)) as (process, url),
@@ -268,7 +274,7 @@ async def test_a_receiver_with_a_fault_holds_up_no_stream_and_no_end(
             await compare(url, "sim:swift", "sim:terse")
         await until(lambda: receiver.requests, within=PATIENCE, what="a batch")
         await compare(url, "sim:swift")
-        with trio.fail_after(8):
+        with trio.fail_after(ENDS_WITHIN):
             log = await ended(process)
     told = others(log)
     assert {line["event"] for line in told} == {"traces" if steps else "traces lost"}
@@ -277,13 +283,13 @@ async def test_a_receiver_with_a_fault_holds_up_no_stream_and_no_end(
 
 
 async def test_a_receiver_that_is_not_there_holds_up_no_stream_and_no_end(tmp_path: Path) -> None:
-    environ = sent_to(None)
-    async with serving(tmp_path, **environ) as (process, url):
+    async with serving(tmp_path, **sent_to(None)) as (process, url):
         await compare(url, "sim:swift")
-        with trio.fail_after(8):
+        with trio.fail_after(ENDS_WITHIN):
             log = await ended(process)
-    assert others(log)
-    assert {line["event"] for line in others(log)} <= {"traces", "traces lost"}
+    *tried, last = others(log)
+    assert {line["event"] for line in tried} <= {"traces"}
+    assert (last["event"], last["level"]) == ("traces lost", "warning")
 
 
 async def test_without_the_extra_it_serves_and_says_what_to_install(tmp_path: Path) -> None:
