@@ -6,6 +6,7 @@ Times are virtual and exact. How spans leave the process: test_tracing_sent.py.
 from __future__ import annotations
 
 import logging
+import re
 from itertools import count
 from typing import Any
 
@@ -29,6 +30,7 @@ from service.tracing.spans import Spans
 from tests.asking import comparison
 from tests.calling import KEY
 from tests.clients import ask, asking
+from tests.command import ROOT
 from tests.every_step import at_step
 from tests.providing import OneForAll, Turns, too_many
 from tests.traced import SCOPE, Recorder, events_of, facts, scope, seconds
@@ -453,6 +455,15 @@ async def test_what_the_sampler_leaves_out_is_not_recorded(
     given = scope(traceparent=PARENT[:-2] + flag)
     await run(comparison(Script("a", (1, "x")), trace=recorder.tracing.of(given)))
     assert len(recorder.ended) == len(recorder.begun) == (2 if flag == "01" else 0)
+
+
+def test_the_page_about_traces_names_all_that_is_recorded_and_nothing_else() -> None:
+    code = (ROOT / "service/tracing/spans.py").read_text(encoding="utf-8")
+    page = (ROOT / "docs/operations/traces.md").read_text(encoding="utf-8")
+    dotted = r"(?:gen_ai|compare_stream|http|url|network|server|error)\.[a-z_.]+[a-z]"
+    recorded = set(re.findall(rf'"({dotted})"', code))
+    assert len(recorded) > 30
+    assert set(re.findall(rf"`({dotted})`", page)) == recorded
 
 
 class Broken(NoOpTracer):
