@@ -9,10 +9,17 @@ from types import ModuleType
 
 import pytest
 
-__all__ = ["require_module", "require_tool"]
+__all__ = ["path_of", "require_module", "require_tool"]
 
 PACKAGES = {"node": "nodejs"}
 """Debian's name for a program, where it is not the program's own."""
+FOR_ADMINISTRATORS = "/usr/local/sbin:/usr/sbin:/sbin"
+"""Where nginx and HAProxy are, and the path of those who are none does not look."""
+
+
+def path_of(name: str) -> str | None:
+    """The path of a program; None without it."""
+    return shutil.which(name) or shutil.which(name, path=FOR_ADMINISTRATORS)
 
 
 def require_tool(name: str) -> str:
@@ -21,7 +28,7 @@ def require_tool(name: str) -> str:
     With COMPARE_REQUIRE_TOOLS=1, as CI sets it, the test fails instead: nothing is skipped unseen.
     Call it from a test that is not async, or from a fixture: pytest-trio loses a skip's reason.
     """
-    path = shutil.which(name)
+    path = path_of(name)
     if path is not None:
         return path
     missing = f"needs {name}: apt-get install {PACKAGES.get(name, name)}"
