@@ -145,7 +145,7 @@ class Stream(Struct, frozen=True, forbid_unknown_fields=True):
         About(
             "seconds without output, after which a comment is sent",
             "far below the shortest limit of the [proxies in "
-            "between](deploying.md#time-limits-on-the-way)",
+            "between](operations/proxies.md#time-limits-on-the-way)",
         ),
     ] = 10
     write_timeout: Annotated[

@@ -41,6 +41,14 @@ class Way:
     """With which proxies it comes whole."""
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What came of one question."""
+
+    cells: tuple[str, ...]
+    as_said: bool
+
+
 WAYS = (
     Way("a stream with the heartbeat", "/compare-stream", HEARTBEAT, frozenset(EXAMPLES)),
     Way("a stream without it", "/compare-stream", FAR_AWAY, frozenset({"caddy"})),
@@ -60,17 +68,19 @@ def main(full: bool) -> None:
 
 async def _run() -> bool:
     authority = trustme.CA()
-    as_said: list[bool] = []
-    click.echo("| proxy | client speaks | asked for | came whole | after | heartbeats |")
-    click.echo("|---|---|---|---|---|---|")
+    rows: list[Row] = []
     async with trio.open_nursery() as nursery:
         for example in EXAMPLES.values():
             for way in WAYS:
-                nursery.start_soon(_one, example, way, authority, as_said)
-    return all(as_said)
+                nursery.start_soon(_one, example, way, authority, rows)
+    click.echo("| proxy | asked for | client speaks | came whole | after | heartbeats |")
+    click.echo("|---|---|---|---|---|---|")
+    for row in sorted(rows, key=lambda row: row.cells):
+        click.echo(f"| {' | '.join(row.cells)} |" + ("" if row.as_said else " not as it should be"))
+    return all(row.as_said for row in rows)
 
 
-async def _one(example: Example, way: Way, authority: trustme.CA, as_said: list[bool]) -> None:
+async def _one(example: Example, way: Way, authority: trustme.CA, rows: list[Row]) -> None:
     path = path_of(example.program)
     if path is None:
         raise click.ClickException(f"needs {example.program}: apt-get install {example.program}")
@@ -80,7 +90,7 @@ async def _one(example: Example, way: Way, authority: trustme.CA, as_said: list[
         trio.open_nursery() as nursery,
     ):
         for protocol in PROTOCOLS:
-            nursery.start_soon(_ask, proxy, behind, way, protocol, authority, as_said)
+            nursery.start_soon(_ask, proxy, behind, way, protocol, authority, rows)
 
 
 async def _ask(
@@ -89,7 +99,7 @@ async def _ask(
     way: Way,
     protocol: Protocol,
     authority: trustme.CA,
-    as_said: list[bool],
+    rows: list[Row],
 ) -> None:
     model = behind.another(protocol)
 
@@ -110,10 +120,8 @@ async def _ask(
     whole = b"complete" in client.body or b'"results"' in client.body
     beats = client.body.count(b": ping\n\n")
     said = "yes" if whole else "no"
-    click.echo(
-        f"| {proxy.program} | {protocol} | {way.words} | {said} | {seconds:.1f} s | {beats} |"
-    )
-    as_said.append(whole == (proxy.program in way.survives))
+    cells = (proxy.program, way.words, protocol, said, f"{seconds:.1f} s", str(beats))
+    rows.append(Row(cells, whole == (proxy.program in way.survives)))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ Protocol: TypeAlias = Literal["http/1.1", "h2"]
 PROTOCOLS: tuple[Protocol, ...] = ("http/1.1", "h2")
 """By their names in ALPN."""
 
+GOAWAY = 7
 HERE = "127.0.0.5"
 """Where clients ask from: the loopback network has more addresses than the proxy's."""
 
@@ -186,6 +187,7 @@ class _Http2(Client):
         super().__init__(stream)
         self._http = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
         self._id = 0
+        self._frames = b""
 
     async def begin(self) -> None:
         self._http.initiate_connection()
@@ -218,7 +220,7 @@ class _Http2(Client):
         if not data:
             self.cut = not self.ended
             return
-        for event in self._http.receive_data(data):
+        for event in self._http.receive_data(self._without_goaway(data)):
             if getattr(event, "stream_id", self._id) == self._id:
                 self._take(event)
         await self._flush()
@@ -238,8 +240,21 @@ class _Http2(Client):
             case h2.events.StreamReset():
                 self.reset = event.error_code
                 self.cut = not self.ended
-            case h2.events.ConnectionTerminated():
-                self.cut = not self.ended
+
+    def _without_goaway(self, data: bytes) -> bytes:
+        """The whole frames that have come; at a GOAWAY h2 would drop what may yet be finished."""
+        self._frames += data
+        whole = b""
+        while len(self._frames) >= 9:
+            size = 9 + int.from_bytes(self._frames[:3])
+            if len(self._frames) < size:
+                break
+            frame, self._frames = self._frames[:size], self._frames[size:]
+            if frame[3] == GOAWAY:
+                self.cut = not self.ended and int.from_bytes(frame[9:13]) < self._id
+            else:
+                whole += frame
+        return whole
 
     async def leave(self) -> None:
         self._http.reset_stream(self._id, h2.errors.ErrorCodes.CANCEL)

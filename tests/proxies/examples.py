@@ -7,6 +7,7 @@ here fails every test instead of being tested as something that it is not.
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,8 +68,16 @@ class Example:
     changes: Callable[[Place], Sequence[Change]]
     command: Callable[[Place, Path], list[str]]
     """The arguments, given the place and the changed file."""
+    refusal: str
+    """The line that keeps strangers from /metrics, up to its status, which is 404."""
+    reload: signal.Signals | Sequence[str]
+    """What makes it read its file again: a signal, or arguments for which it has to be run."""
+    several: Callable[[str], Sequence[Change]]
+    """What the file says of several processes, put in force; given the second one's address."""
     silence: Sequence[str]
     """Patterns of the limits on silence that are to be scaled down, each of them `... 60s`."""
+    stop: signal.Signals = signal.SIGTERM
+    """What ends it at once, with its children: they have to be reaped by their own parent."""
     limited: Change | None = None
     """Gives it a limit on silence of one second, where the file sets none."""
     extras: Sequence[Change] = ()
@@ -121,7 +130,8 @@ def _nginx(place: Place) -> list[Change]:
 
 
 def _caddy(place: Place) -> list[Change]:
-    options = f"\tadmin off\n\thttp_port {place.http}\n\thttps_port {place.https}\n"
+    options = f"\tadmin unix//{place.folder}/admin.sock\n"
+    options += f"\thttp_port {place.http}\n\thttps_port {place.https}\n"
     options += "\tdefault_bind 127.0.0.1\n"
     certificate = f"\ttls {place.certificate} {place.certificate}\n"
     return [
@@ -155,6 +165,12 @@ EXAMPLES = {
                 *("-p", str(place.folder), "-c", str(file)),
                 *("-e", "stderr", "-g", "daemon off;"),
             ],
+            refusal="return",
+            reload=signal.SIGHUP,
+            several=lambda second: [
+                Change(r"#server 127\.0\.0\.1:8001;", f"server {second};"),
+                Change(r"#(?=proxy_next_upstream )", ""),
+            ],
             silence=("proxy_read_timeout",),
         ),
         Example(
@@ -162,7 +178,15 @@ EXAMPLES = {
             file="Caddyfile",
             changes=_caddy,
             command=lambda place, file: ["run", "--adapter", "caddyfile", "--config", str(file)],
+            refusal="respond @inside",
+            reload=("reload", "--force", "--adapter", "caddyfile", "--config", "Caddyfile"),
+            several=lambda second: [
+                Change(r"(?<=reverse_proxy 127\.0\.0\.1:8000)", f" {second}"),
+                Change(r"#(?=lb_policy|health_uri)", "", times=2),
+                Change("#health_interval 2s", "health_interval 50ms"),
+            ],
             silence=(),
+            stop=signal.SIGKILL,  # at any other it waits for its streams; it has no children
             limited=Change(
                 r"^\t\t\tkeepalive 60s\n", "\t\t\tkeepalive 60s\n\t\t\tread_timeout 1s\n"
             ),
@@ -171,7 +195,15 @@ EXAMPLES = {
             program="haproxy",
             file="haproxy.cfg",
             changes=_haproxy,
-            command=lambda place, file: ["-db", "-f", str(file)],
+            command=lambda place, file: ["-W", "-db", "-f", str(file)],
+            refusal="http-request return status",
+            reload=signal.SIGUSR2,
+            several=lambda second: [
+                Change(r"#server two 127\.0\.0\.1:8001", f"server two {second}"),
+                Change(
+                    r"#(?=balance|option httpchk|default-server|option redis|retry-on)", "", times=5
+                ),
+            ],
             silence=("timeout client", "timeout server"),
         ),
     )

@@ -20,7 +20,7 @@ from typing import Any
 import trio
 import trustme
 
-from tests.proxies.examples import NAME, Example, Place, changed
+from tests.proxies.examples import NAME, Change, Example, Place, changed
 
 __all__ = ["Proxy", "open_proxy"]
 
@@ -38,12 +38,25 @@ class Proxy:
 
     example: Example
     place: Place
+    process: trio.Process
+    path: str
     log: Path
 
     @property
     def program(self) -> str:
         """Which of them it is."""
         return self.example.program
+
+    async def reload(self, *changes: Change) -> None:
+        """Change its file, and tell it to read it again; it does so when it likes."""
+        example = self.example.with_changes(*changes)
+        (self.place.folder / example.file).write_text(changed(example, self.place))
+        if isinstance(example.reload, signal.Signals):
+            self.process.send_signal(example.reload)
+        else:
+            folder = self.place.folder
+            again = await _open_process([self.path, *example.reload], folder, self.log)
+            assert await again.wait() == 0
 
 
 def _free_port() -> int:
@@ -72,8 +85,8 @@ async def open_proxy(
         log = folder / "log"
         log.touch()
         try:
-            async with _started(example, path, service, folder, log) as place:
-                yield Proxy(example, place, log)
+            async with _started(example, path, service, folder, log) as proxy:
+                yield proxy
         except BaseException as exc:
             exc.add_note(f"{example.program} said: {log.read_text(errors='replace')[-3000:]}")
             raise
@@ -82,7 +95,7 @@ async def open_proxy(
 @asynccontextmanager
 async def _started(
     example: Example, path: str, service: str, folder: Path, log: Path
-) -> AsyncIterator[Place]:
+) -> AsyncIterator[Proxy]:
     for attempt in range(1, ATTEMPTS + 1):
         place = Place(folder=folder, https=_free_port(), http=_free_port(), service=service)
         file = folder / example.file
@@ -90,12 +103,12 @@ async def _started(
         process = await _open_process([path, *example.command(place, file)], folder, log)
         try:
             if await _accepts(process, place.https):
-                yield place
+                yield Proxy(example, place, process, path, log)
                 return
             if attempt == ATTEMPTS:
                 raise AssertionError(f"{example.program} did not start")
         finally:
-            await _stop(process)  # noqa: ASYNC102  # it shields itself, and has a deadline
+            await _stop(process, example.stop)  # noqa: ASYNC102  # it shields itself, and has a deadline
 
 
 async def _open_process(command: list[str], folder: Path, log: Path) -> trio.Process:
@@ -132,9 +145,13 @@ async def _accepts(process: trio.Process, port: int) -> bool:
     return False
 
 
-async def _stop(process: trio.Process) -> None:
-    """End it, and whatever it started; none of them is asked to wait for its streams."""
+async def _stop(process: trio.Process, by: signal.Signals) -> None:
+    """End it and whatever it started, whose streams are not waited for."""
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with trio.fail_after(STOP_SECONDS, shield=True):
-        await process.wait()
+        process.send_signal(by)
+    try:
+        with trio.fail_after(STOP_SECONDS, shield=True):
+            await process.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

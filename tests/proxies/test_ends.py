@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.chaos.service_under_test import Config, open_service
 from tests.chaos.upstream import open_upstream
-from tests.clients import asking
+from tests.clients import asking, connect, http1_request, read_until
+from tests.proxies.behind import open_behind
 from tests.proxies.clients import PROTOCOLS, Protocol, open_client
 from tests.proxies.conftest import BOUND, Front
-from tests.proxies.examples import CLEAN_ENDS
+from tests.proxies.examples import CLEAN_ENDS, Change
 
 MOST = 1024 * 1024
 """`max_body_bytes`, by default."""
@@ -56,6 +59,67 @@ async def test_a_service_that_stops_says_so_through_the_proxy_and_ends_what_runs
                 if front.program != "haproxy":
                     await new.request("GET", "/health")
                 assert await new.whole() == b'{"status":"healthy"}'
+
+
+@pytest.mark.parametrize(
+    ("front", "without"),
+    [
+        ("nginx", ()),
+        ("caddy", ()),
+        ("haproxy", ()),
+        ("haproxy", (Change(r"^ *default-server check.*\n", ""),)),  # by `retry-on` alone
+    ],
+    indirect=["front"],
+)
+async def test_of_several_processes_another_answers_for_one_that_drains(
+    front: Front, without: tuple[Change, ...]
+) -> None:
+    with trio.fail_after(BOUND):
+        async with (
+            open_behind() as second,
+            front.open(*front.example.several(second.address), *without) as (proxy, first),
+            await connect(f"http://{first.address}") as running,
+            AsyncExitStack() as asking_on,
+        ):
+            await running.send_all(http1_request("m"))
+            await read_until(running, b'"type":"start"')
+            first.told.stop.set()
+            answered = 0
+            # In a row, and none of them ends: the draining one's turn comes again and again.
+            while answered < 6:
+                opened = open_client(proxy, front.authority, "h2")
+                client = await asking_on.enter_async_context(opened)
+                await client.ask(model="silent")
+                await client.until(lambda: client.status)  # noqa: B023
+                # Caddy tries no other, and hears of it when it next looks at /readyz.
+                assert client.status == 200 or front.program == "caddy"
+                answered = answered + 1 if client.status == 200 else 0
+
+
+async def test_a_proxy_that_reads_its_file_again_ends_no_stream(front: Front) -> None:
+    line = front.example.refusal
+    with trio.fail_after(BOUND):
+        async with (
+            front.open() as (proxy, behind),
+            open_client(proxy, front.authority, "http/1.1") as one,
+            open_client(proxy, front.authority, "h2") as two,
+        ):
+            models = [behind.another("one"), behind.another("two")]
+            for client, model, name in zip((one, two), models, ("one", "two"), strict=True):
+                await client.ask(model=name)
+                await model.say("before")
+                await client.seen("before")
+            await proxy.reload(Change(f"{line} 404", f"{line} 410"))
+            new = 404
+            while new == 404:
+                async with open_client(proxy, front.authority, "h2") as stranger:
+                    await stranger.call("GET", "/metrics")
+                    new = stranger.status
+            assert new == 410
+            for client, model in zip((one, two), models, strict=True):
+                await model.say("after")
+                model.finish()
+                assert b'"type":"complete"' in await client.whole()
 
 
 async def test_what_a_killed_service_had_not_answered_is_no_answer(
