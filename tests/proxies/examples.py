@@ -77,7 +77,7 @@ class Example:
     silence: Sequence[str]
     """Patterns of the limits on silence that are to be scaled down, each of them `... 60s`."""
     stop: signal.Signals = signal.SIGTERM
-    """What ends it at once, with its children: they have to be reaped by their own parent."""
+    """What ends it at once, with its children."""
     limited: Change | None = None
     """Gives it a limit on silence of one second, where the file sets none."""
     extras: Sequence[Change] = ()

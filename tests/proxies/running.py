@@ -20,11 +20,13 @@ from typing import Any
 import trio
 import trustme
 
+from tests.chaos.waiting import until
 from tests.proxies.examples import NAME, Change, Example, Place, changed
 
 __all__ = ["Proxy", "open_proxy"]
 
 NOBODY = 65534
+LOGS = ("log", "access.log")
 START_SECONDS = 10
 """Each is there in a tenth of that on a machine that does little else."""
 STOP_SECONDS = 5
@@ -46,6 +48,11 @@ class Proxy:
     def program(self) -> str:
         """Which of them it is."""
         return self.example.program
+
+    def logged(self) -> str:
+        """All that it has written down."""
+        logs = [path for path in self.place.folder.glob("*") if path.name in LOGS]
+        return "".join(path.read_text(errors="replace") for path in logs)
 
     async def reload(self, *changes: Change) -> None:
         """Change its file, and tell it to read it again; it does so when it likes."""
@@ -146,12 +153,26 @@ async def _accepts(process: trio.Process, port: int) -> bool:
 
 
 async def _stop(process: trio.Process, by: signal.Signals) -> None:
-    """End it and whatever it started, whose streams are not waited for."""
-    with suppress(ProcessLookupError):
-        process.send_signal(by)
-    try:
-        with trio.fail_after(STOP_SECONDS, shield=True):
+    """End it and whatever it started, whose streams are not waited for; returns when all are gone.
+
+    HAProxy's master does not wait for its children.
+    """
+    process.send_signal(by)
+    with trio.CancelScope(shield=True):
+        with trio.move_on_after(STOP_SECONDS):
             await process.wait()
-    finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        with trio.fail_after(STOP_SECONDS):
+            await process.wait()
+        await until(lambda: not _lives(process.pid), within=STOP_SECONDS, what="all of it gone")
+
+
+def _lives(group: int) -> bool:
+    """Whether one of these processes still runs; one that is dead and not reaped holds nothing."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, of = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and state != "Z":
+                return True
+    return False

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import httpx
 import trio
 
+from tests.chaos.waiting import until
 from tests.proxies.behind import INSIDE, open_behind
 from tests.proxies.clients import HERE, PROTOCOLS, open_client
 from tests.proxies.conftest import BOUND, Front
@@ -82,6 +83,21 @@ async def test_metrics_are_not_to_be_had_from_outside_however_they_are_spelt(
                 async with open_client(proxy, front.authority, "http/1.1") as client:
                     await client.call("GET", path)
                     assert client.status == 404
+
+
+async def test_no_key_of_a_caller_is_in_the_access_log(front: Front) -> None:
+    secret = "csk-0123456789"
+    keys = {"X-API-Key": secret, "Authorization": f"Bearer {secret}"}
+    with trio.fail_after(BOUND):
+        async with (
+            front.open() as (proxy, _behind),
+            open_client(proxy, front.authority, "h2") as client,
+        ):
+            await client.call("GET", "/models?marked", b"", keys)
+            await until(
+                lambda: "?marked" in proxy.logged(), within=BOUND, what="the request logged"
+            )
+            assert secret not in proxy.logged()
 
 
 async def test_who_asks_without_tls_is_sent_to_where_it_is(front: Front) -> None:
