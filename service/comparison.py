@@ -43,7 +43,7 @@ from service.events import (
 from service.fanin import Inbox, Outbox, open_fan_in
 from service.heartbeat import Heartbeat
 from service.limiter import Limiters
-from service.meter import Meter, outcome_of
+from service.meter import Meter
 from service.outcome import Outcome, summarise
 from service.outlet import Outlet
 from service.patience import Patience, Vigil, Watch
@@ -257,7 +257,7 @@ class Comparison:
             "model ended",
             model=entrant.name,
             provider=entrant.provider.name,
-            outcome=outcome_of(done),
+            outcome=done.outcome,
             code=done.code,
             finish_reason=done.finish_reason,
             chunks=done.chunks,

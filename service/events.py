@@ -37,6 +37,8 @@ __all__ = [
     "as_written",
 ]
 
+Outcome: TypeAlias = Literal["finished", "failed", "cancelled"]
+
 ErrorCode: TypeAlias = Literal[
     "connect_error",
     "connect_timeout",
@@ -170,6 +172,18 @@ class Timings(Struct, frozen=True, kw_only=True):
     """The first text of the answer itself had arrived; reasoning does not count."""
     duration_ms: float
 
+    @property
+    def first_token_seconds(self) -> float | None:
+        """Until the first text, without the wait in our line; for metrics and traces."""
+        if self.first_token_ms is None:
+            return None
+        return (self.first_token_ms - self.queue_ms) / 1000
+
+    @property
+    def asked_seconds(self) -> float:
+        """Until the end, without that wait."""
+        return (self.duration_ms - self.queue_ms) / 1000
+
 
 class Usage(Struct, frozen=True, kw_only=True):
     """Tokens that an answer took."""
@@ -207,6 +221,13 @@ class Done(Struct, frozen=True, kw_only=True):
     """What stopped the answer, where `code` is `cancelled`; null when nothing did."""
     answered_by: str | UnsetType = UNSET
     """The fallback that was asked last; absent when it is the model that was asked for."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """In one word, for logs, metrics and traces; not part of the event."""
+        if not self.error:
+            return "finished"
+        return "cancelled" if self.code == "cancelled" else "failed"
 
 
 class Metadata(Struct, frozen=True, kw_only=True):

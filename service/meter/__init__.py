@@ -1,6 +1,6 @@
 """What is counted of the work while it is done; `service.metrics` shows it."""
 
-from service.meter.meter import Meter, outcome_of
+from service.meter.meter import Meter
 from service.meter.operations import Operations
 
-__all__ = ["Meter", "Operations", "outcome_of"]
+__all__ = ["Meter", "Operations"]

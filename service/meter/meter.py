@@ -17,7 +17,7 @@ from service.histogram import Histogram
 from service.meter.operations import ModelNames, Operations
 from service.request import Request
 
-__all__ = ["Meter", "outcome_of"]
+__all__ = ["Meter"]
 
 WAIT_SECONDS = (0.005, 0.05, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 ADDED_SECONDS = (
@@ -96,7 +96,7 @@ class Meter:
         ended = self._running.pop(id(account))
         who = ended.entrant.answering(account.answered_by)
         provider = who.provider.name
-        self.models[provider, outcome_of(done), done.code or ""] += 1
+        self.models[provider, done.outcome, done.code or ""] += 1
         self.waits[provider].observe(done.timings.queue_ms / 1000)
         self._chunks[provider] += done.chunks
         for request in account.requests:
@@ -127,10 +127,3 @@ class Meter:
             self.tokens[provider, "output", usage.estimated] += usage.output_tokens
         if request.cost_usd is not None:
             self.cost_usd[provider, not request.reported] += request.cost_usd
-
-
-def outcome_of(done: Done) -> str:
-    """One word for how an answer ended."""
-    if not done.error:
-        return "finished"
-    return "cancelled" if done.code == "cancelled" else "failed"

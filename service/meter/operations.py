@@ -60,10 +60,9 @@ class Operations:
 
     def count(self, account: Account, done: Done) -> None:
         """Count one more."""
-        queued_ms = done.timings.queue_ms
-        self.seconds.observe((done.timings.duration_ms - queued_ms) / 1000)
-        if done.timings.first_token_ms is not None:
-            self.first_chunk.observe((done.timings.first_token_ms - queued_ms) / 1000)
+        self.seconds.observe(done.timings.asked_seconds)
+        if (first := done.timings.first_token_seconds) is not None:
+            self.first_chunk.observe(first)
         self.per_chunk.add(account.pace)
         # What a provider has not reported must not be: the conventions rule estimates out here.
         if done.usage is not None and not done.usage.estimated:

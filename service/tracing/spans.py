@@ -236,8 +236,8 @@ def _attributes_of(done: Done) -> Attributes:
     timings, usage = done.timings, done.usage
     found: dict[str, Any] = {
         "gen_ai.response.finish_reasons": done.finish_reason and (done.finish_reason,),
-        "gen_ai.response.time_to_first_chunk": _seconds(timings.first_token_ms),
-        "compare_stream.outcome": _outcome_of(done),
+        "gen_ai.response.time_to_first_chunk": timings.first_token_seconds,
+        "compare_stream.outcome": done.outcome,
         "compare_stream.stopped_by": done.stopped_by,
         "compare_stream.attempts": done.attempts,
         "compare_stream.chunks": done.chunks,
@@ -256,12 +256,6 @@ def _attributes_of(done: Done) -> Attributes:
             found["gen_ai.usage.reasoning.output_tokens"] = usage.reasoning_tokens
         found["compare_stream.usage_estimated"] = usage.estimated
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _outcome_of(done: Done) -> str:
-    if not done.error:
-        return "finished"
-    return "cancelled" if done.code == "cancelled" else "failed"
 
 
 def _seconds(milliseconds: float | None) -> float | None:
