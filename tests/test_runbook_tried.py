@@ -64,7 +64,7 @@ async def test_an_address_that_can_not_be_had_has_its_row() -> None:
         starts = {
             "already in use": ("--bind", f"127.0.0.1:{taken.getsockname()[1]}"),
             "Cannot assign": ("--bind", "192.0.2.1:8000"),  # nobody has it: RFC 5737
-            "[SSL]": ("--bind", "127.0.0.1:0", "--certfile", __file__),
+            "expected a certificate": ("--bind", "127.0.0.1:0", "--certfile", __file__),
             "Name or service not known": ("--bind", "127.0.0.1:port"),
             "expected HOST:PORT": ("--bind", "127.0.0.1:99999"),
         }

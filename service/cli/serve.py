@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -71,6 +72,8 @@ def serve(
     try:
         binding = Binding(address=bind, certfile=certfile, keyfile=keyfile, reuse_port=reuse_port)
         trio.run(_serve, settings, binding, errors)
+    except* ssl.SSLError:
+        fail(f"--certfile {certfile}: expected a certificate in PEM, with the key that fits it.")
     except* OSError as group:
         fail(f"cannot listen on {bind}: {_first(group).strerror}.")
     except* (ValueError, OverflowError):  # no number; no port has that number
