@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import structlog
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from service.admission import placed
+from service.admission import Admission, placed
+from service.generation import Asgi, OpenRoster
 from service.metrics import Metrics, make_metrics
 from service.openapi import make_documentation
 from service.page import make_assets, make_page
@@ -17,7 +21,7 @@ from service.replies import Refused
 from service.responses import json_response
 from service.routes import ModelId, make_routes
 from service.settings import Settings
-from service.shared import OpenRoster, Shared
+from service.shared import Shared
 from service.surface import may_have_an_unread_body, surfaced
 
 __all__ = ["create_app"]
@@ -40,17 +44,38 @@ SENTENCES = {
 }
 
 
-def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> QuartTrio:
+def create_app(
+    settings: Settings,
+    *,
+    open_roster: OpenRoster = open_roster,
+    reread: Callable[[], Settings] | None = None,
+) -> QuartTrio:
     """An ASGI application that serves the contract with these settings.
 
-    `open_roster` gives it its providers; tests put their own there.
+    `open_roster` gives it its providers; tests put their own there. `reread` reads the settings
+    again; without it they stay as they are (`service.reloading`).
     """
     app = QuartTrio(__name__, static_folder=None)
     app.url_map.converters["model_id"] = ModelId
-    app.config["MAX_CONTENT_LENGTH"] = settings.limits.max_body_bytes
     app.config["BODY_TIMEOUT"] = BODY_SECONDS
-    shared = Shared(settings, open_roster)
+    quart = app.asgi_app
+
+    def behind_its_surface(settings: Settings, admission: Admission) -> Asgi:
+        return surfaced(
+            placed(quart, admission),
+            api_keys=settings.server.api_keys,
+            cors_origins=settings.server.cors_origins,
+            hosts=settings.server.hosts,
+            trusted_proxies=settings.server.trusted_proxies,
+        )
+
+    def bound_bodies(settings: Settings) -> None:
+        app.config["MAX_CONTENT_LENGTH"] = settings.limits.max_body_bytes
+
+    shared = Shared(settings, open_roster, make_app=behind_its_surface, reread=reread)
     shared.attach_to(app)
+    shared.on_renewed = bound_bodies
+    bound_bodies(settings)
     for name, prefix in (("bare", None), ("api", "/api")):
         app.register_blueprint(make_routes(shared), name=name, url_prefix=prefix)
         app.register_blueprint(make_page(shared), name=f"{name}_page", url_prefix=prefix)
@@ -59,13 +84,12 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
     metrics = Metrics(shared)
     metrics.attach_to(app)
     app.register_blueprint(make_metrics(metrics))
-    app.asgi_app = surfaced(  # type: ignore[assignment,method-assign]
-        placed(app.asgi_app, shared.admission),
-        api_keys=settings.server.api_keys,
-        cors_origins=settings.server.cors_origins,
-        hosts=settings.server.hosts,
-        trusted_proxies=settings.server.trusted_proxies,
-    )
+
+    async def by_the_settings_in_force(scope: Any, receive: Any, send: Any) -> None:
+        answer = quart if scope["type"] == "lifespan" else shared.in_force.answer
+        await answer(scope, receive, send)
+
+    app.asgi_app = by_the_settings_in_force  # type: ignore[method-assign]
 
     @app.before_serving
     async def open_providers() -> None:
@@ -90,7 +114,7 @@ def create_app(settings: Settings, *, open_roster: OpenRoster = open_roster) -> 
         if status == 405:
             detail = "This address does not take this method; the header Allow says which."
         if status == 413:
-            detail = f"The body is longer than {settings.limits.max_body_bytes} bytes."
+            detail = f"The body is longer than {shared.settings.limits.max_body_bytes} bytes."
         headers = {name: value for name, value in error.get_headers() if name == "Allow"}
         if may_have_an_unread_body(request.scope):
             headers["Connection"] = "close"

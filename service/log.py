@@ -12,9 +12,12 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from service.redaction import HIDDEN, hide_keys, presentable
 
-__all__ = ["configure"]
+__all__ = ["configure", "hide"]
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
+MOST_SECRETS = 256
+"""Each is looked for in every value of a line, so there is a bound: those named last stay known. As
+many are never in use at once."""
 LONGEST_WORDS = 4000
 """Characters of one value in a line; a traceback is longer and is let through whole."""
 
@@ -73,6 +76,13 @@ def configure(
     trio_logger.propagate = False
 
 
+def hide(secrets: Iterable[str]) -> None:
+    """Cut these out, too, from the next line on; those that were named before stay known."""
+    for processor in structlog.get_config()["processors"]:
+        if isinstance(processor, _Redactor):
+            processor.hide(secrets)
+
+
 class _Forwarded(logging.Handler):
     """Hands a library's lines on as ours."""
 
@@ -85,7 +95,18 @@ class _Redactor:
     """Makes every string of a line presentable; a traceback keeps its lines."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = [secret for secret in secrets if secret]
+        self._secrets: dict[str, None] = {}
+        self._longest_first: list[str] = []
+        self.hide(secrets)
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        for secret in filter(None, secrets):
+            self._secrets.pop(secret, None)
+            self._secrets[secret] = None  # behind the others
+        while len(self._secrets) > MOST_SECRETS:
+            del self._secrets[next(iter(self._secrets))]
+        # One may be the beginning of another, whose end would then be left.
+        self._longest_first = sorted(self._secrets, key=len, reverse=True)
 
     def __call__(self, _: WrappedLogger, __: str, event_dict: EventDict) -> EventDict:
         return {key: self._clean(key, value) for key, value in event_dict.items()}
@@ -93,6 +114,6 @@ class _Redactor:
     def _clean(self, key: str, value: object) -> object:
         if not isinstance(value, str):
             return value
-        for secret in self._secrets:
+        for secret in self._longest_first:
             value = value.replace(secret, HIDDEN)
         return hide_keys(value) if key == "exception" else presentable(value, limit=LONGEST_WORDS)

@@ -14,6 +14,7 @@ from quart import Blueprint, Response, abort, request
 
 from service.bodies import json_body
 from service.formatting import Formatted, parse_text
+from service.generation import Generation
 from service.replies import Greeting
 from service.responses import Content, json_response, respond
 from service.shared import Shared
@@ -61,7 +62,8 @@ def make_page(shared: Shared) -> Blueprint:
 
     @routes.post("/format", provide_automatic_options=False)
     async def format_text() -> Response:
-        body = await json_body(shared.settings.limits.max_body_bytes)
+        limits = Generation.of(request.scope).settings.limits
+        body = await json_body(limits.max_body_bytes)
         return json_response(Formatted(await shared.formatter.html_of(parse_text(body))))
 
     return routes

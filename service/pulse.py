@@ -58,9 +58,10 @@ class Pulse:
     """
 
     def __init__(self, most: float) -> None:
+        self.most = most
+        """May be changed while it beats; the next `WINDOW_SECONDS` go by it."""
         self.interval = 0.0
         """Seconds between two beats now; 0: nobody waits."""
-        self._most = most
         self._count = 0
         self._since = -math.inf
         self._swept_at = -math.inf
@@ -81,7 +82,7 @@ class Pulse:
         elapsed = now - self._since
         if elapsed >= WINDOW_SECONDS:
             share = (self._count / elapsed - QUIET) / (BUSY - QUIET)
-            self.interval = self._most * min(1.0, max(0.0, share)) if self._beats else 0.0
+            self.interval = self.most * min(1.0, max(0.0, share)) if self._beats else 0.0
             self._count = 0
             self._since = now
         return now

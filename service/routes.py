@@ -14,6 +14,7 @@ from service.bodies import json_body
 from service.comparison import Comparison
 from service.entrants import entrants_of, refuse_what_has_no_price
 from service.events import Chunk, Complete, Done, ErrorChunk, ErrorCode
+from service.generation import Generation
 from service.providers.roster import UnknownModelError
 from service.question import parse_question
 from service.refusal import Refusal
@@ -88,11 +89,12 @@ def make_routes(shared: Shared) -> Blueprint:
 
     @routes.get("/models")
     async def models() -> Response:
-        catalogue = shared.roster.catalogue()
+        roster = Generation.of(request.scope).roster
+        catalogue = roster.catalogue()
         by_provider = defaultdict(list)
         for model in catalogue:
             by_provider[model.provider].append(model)
-        return json_response(Models(catalogue, dict(by_provider), shared.roster.listed()))
+        return json_response(Models(catalogue, dict(by_provider), roster.listed()))
 
     @routes.get("/model-stats")
     async def model_stats() -> Response:
@@ -117,10 +119,12 @@ def make_routes(shared: Shared) -> Blueprint:
 
 async def _admitted(shared: Shared) -> Comparison:
     """The comparison that the request asks for; raises `Refusal` if it may not begin."""
-    body = await json_body(shared.settings.limits.max_body_bytes)
-    question = parse_question(body, max_models=shared.settings.limits.max_models)
+    begun_under = Generation.of(request.scope)
+    settings, roster = begun_under.settings, begun_under.roster
+    body = await json_body(settings.limits.max_body_bytes)
+    question = parse_question(body, max_models=settings.limits.max_models)
     try:
-        entrants = entrants_of(question, shared.roster.find, shared.roster.price)
+        entrants = entrants_of(question, roster.find, roster.price)
     except UnknownModelError as exc:
         raise Refusal(400, "model_not_found", str(exc)) from None
     refuse_what_has_no_price(question, entrants)
@@ -146,11 +150,11 @@ async def _admitted(shared: Shared) -> Comparison:
     comparison = Comparison(
         question,
         entrants,
-        shared.patience,
+        begun_under.patience,
         pulse=shared.pulse,
-        heartbeat=shared.settings.stream.heartbeat,
-        limiters=shared.limiters,
-        persistence=shared.persistence,
+        heartbeat=settings.stream.heartbeat,
+        limiters=begun_under.limiters,
+        persistence=begun_under.persistence,
         on_done=on_done,
         experience=shared.experience,
         meter=shared.meter,

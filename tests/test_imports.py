@@ -18,7 +18,8 @@ LAYERS = [
     {"upstream", "simulator", "settings"},
     {"providers", "log"},
     {"request"},
-    {"question", "account", "running", "observing", "tally", "allowance", "exposure"},
+    {"question", "account", "running", "observing", "tally", "allowance", "exposure"}
+    | {"changes", "generation"},
     {"bodies", "entrants", "formatting", "heartbeat", "outcome", "progress", "spending"},
     {"outlet", "meter"},
     {"attempts"},
@@ -28,7 +29,7 @@ LAYERS = [
     {"comparison"},
     {"admission"},
     {"answer", "shared", "replies"},
-    {"metrics", "stopping"},
+    {"metrics", "reloading", "stopping"},
     {"routes", "openapi", "page"},
     {"application"},
     {"edge"},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ssl
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -14,9 +16,10 @@ import trio
 from service import log
 from service.application import create_app
 from service.cli.options import config_option, fail, read_settings
-from service.edge import Binding, serve_until_signalled
+from service.edge import Binding, hangups, serve_until_signalled
 from service.log_outlet import Outlet
-from service.settings import Settings
+from service.settings import Settings, load
+from service.shared import Shared
 
 __all__ = ["serve"]
 
@@ -54,6 +57,7 @@ __all__ = ["serve"]
     is_flag=True,
     help="Let several processes listen at the same address; one that stops leaves it at once.",
 )
+@hangups.heeded()
 def serve(
     config: Path | None,
     bind: str,
@@ -62,7 +66,10 @@ def serve(
     log_level: str,
     reuse_port: bool,
 ) -> None:
-    """Serve comparisons over HTTP/1.1 and HTTP/2 until told to stop."""
+    """Serve comparisons over HTTP/1.1 and HTTP/2 until told to stop.
+
+    At SIGHUP the settings are read again, and the certificate.
+    """
     if keyfile is not None and certfile is None:
         fail("--keyfile needs --certfile.")
     settings = read_settings(config)
@@ -71,7 +78,7 @@ def serve(
     _open_as_many_files_as_allowed()
     try:
         binding = Binding(address=bind, certfile=certfile, keyfile=keyfile, reuse_port=reuse_port)
-        trio.run(_serve, settings, binding, errors)
+        trio.run(_serve, settings, partial(load, config), binding, errors)
     except* ssl.SSLError:
         fail(f"--certfile {certfile}: expected a certificate in PEM, with the key that fits it.")
     except* OSError as group:
@@ -91,20 +98,24 @@ def _open_as_many_files_as_allowed() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(settings: Settings, binding: Binding, errors: Outlet) -> None:
+async def _serve(
+    settings: Settings, reread: Callable[[], Settings], binding: Binding, errors: Outlet
+) -> None:
+    app = create_app(settings, reread=reread)
+
     def on_ready(url: str) -> None:
         names = ", ".join(settings.providers)
         click.echo(f"compare-stream is ready: {url}  (providers: {names})")
 
     def on_stopping() -> None:
+        shared = Shared.of(app)
+        in_force = shared.settings if shared is not None else settings
         errors.write(
-            f"compare-stream: stopping; what runs has {settings.server.drain:g} s, "
+            f"compare-stream: stopping; what runs has {in_force.server.drain:g} s, "
             "a second signal ends it now.\n"
         )
 
-    await serve_until_signalled(
-        create_app(settings), binding, on_ready=on_ready, on_stopping=on_stopping
-    )
+    await serve_until_signalled(app, binding, on_ready=on_ready, on_stopping=on_stopping)
 
 
 def _first(group: BaseExceptionGroup[OSError]) -> OSError:

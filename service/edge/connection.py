@@ -65,6 +65,8 @@ class Connection(TCPServer):
     ) -> None:
         super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]
         self._gate = gate_of(config)
+        self._bounds = self._gate.bounds
+        """Those in force when it was made: what runs on it keeps them, as the kernel does."""
         self._socket = getattr(stream, "transport_stream", stream).socket
         self._is_clear = isinstance(stream, trio.SocketStream)
         """Whether what is sent goes out as it is."""
@@ -162,7 +164,7 @@ class Connection(TCPServer):
         """Send with a new deadline for each piece; False if the client has left."""
         try:
             for start in range(0, len(data), PIECE_BYTES):
-                patience.deadline = trio.current_time() + self._gate.bounds.write_timeout
+                patience.deadline = trio.current_time() + self._bounds.write_timeout
                 await self.stream.send_all(data[start : start + PIECE_BYTES])
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self._notice_the_kernels_patience(exc)
@@ -181,7 +183,7 @@ class Connection(TCPServer):
         await self.protocol.handle(Closed())
 
     async def _linger(self) -> None:
-        with trio.move_on_after(self._gate.bounds.write_timeout) as patience:
+        with trio.move_on_after(self._bounds.write_timeout) as patience:
             try:
                 await self.stream.send_eof()
             except (AttributeError, trio.BusyResourceError, trio.ClosedResourceError):

@@ -13,6 +13,7 @@ from hypercorn.config import Config
 from hypercorn.typing import ASGIFramework
 from hypercorn.utils import wrap_app
 
+from service.edge.hangups import HANGUP, hangups
 from service.edge.worker import Told, worker_serve
 
 __all__ = ["Binding", "serve", "serve_until_signalled"]
@@ -82,13 +83,19 @@ async def serve_until_signalled(
     on_ready: Callable[[str], None],
     on_stopping: Callable[[], None],
 ) -> None:
-    """Serve `app` until SIGINT or SIGTERM; a second signal ends running requests at once."""
+    """Serve `app` until SIGINT or SIGTERM; a second signal ends running requests at once.
+
+    At SIGHUP the settings are read again.
+    """
     told = Told()
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *HANGUP) as signals:
         async with trio.open_nursery() as nursery:
 
             async def heed_signals() -> None:
-                async for _ in signals:
+                async for number in signals:
+                    if number in HANGUP and not hangups.is_the_end():
+                        told.reload.set()
+                        continue
                     if not told.stop.is_set():
                         on_stopping()
                     told.again()

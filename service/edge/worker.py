@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import gc
 import signal
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 import trio
@@ -23,9 +21,14 @@ from hypercorn.typing import AppWrapper
 from hypercorn.utils import repr_socket_addr
 
 from service.admission import Admission
+from service.edge.certificate import Certificate
 from service.edge.gate import Bounds, Gate, when
+from service.edge.hangups import HANGUP, hangups
+from service.edge.kernel import bound_what_the_kernel_holds
 from service.exposure import warning_for
 from service.metrics import Metrics
+from service.reloading import Reloading
+from service.settings import Settings
 from service.shared import Shared
 
 __all__ = ["Told", "worker_serve"]
@@ -36,9 +39,6 @@ LAST_SECONDS = 0.2
 """Between the last comparison's end and the closing of every socket: for what is in flight."""
 HAND_OVER_SECONDS = 0.1
 """Between the closing of a shared port and the drain: whoever had just connected is served yet."""
-NOT_SENT_BYTES = 32 * 1024
-"""What the kernel may hold of a connection that it has not sent: with more, a client that does
-not read would be noticed late, and what it is sent would be old."""
 
 COLLECTED_AFTER = (20_000, 20, 20)
 """Objects that were made and not dropped before the youngest are looked at, some MiB; and how often
@@ -55,6 +55,8 @@ class Told:
     """To end, in good order."""
     hurry: trio.Event = field(default_factory=trio.Event)
     """To end at once."""
+    reload: trio.Event = field(default_factory=trio.Event)
+    """To read the settings again; whoever begins to do so puts another in its place."""
     hand_over: bool = False
     """Whether others listen at the same port, who take the new clients."""
 
@@ -75,7 +77,8 @@ async def worker_serve(  # noqa: ASYNC128  # Hypercorn, to whom it is given, cal
     """Serve `app` until told to stop; reports its addresses once it listens.
 
     Hypercorn's own command calls it without `told`, and with the trigger that its first process
-    pulls; each of its workers then minds signals of its own, too.
+    pulls; each of its workers then minds signals of its own, too. Told to, it reads the settings
+    again, and its certificate.
 
     Raises SystemExit, with one line, for what the configuration must not hold.
     """
@@ -83,8 +86,9 @@ async def worker_serve(  # noqa: ASYNC128  # Hypercorn, to whom it is given, cal
     shared = Shared.of(getattr(app, "app", None))
     gate = Gate(_bounds_of(shared), shared.meter if shared else None)
     vars(config)["_gate"] = gate
+    certificates = (Certificate(config),) if config.ssl_enabled else ()
     sockets = sockets or _listen(config)
-    _bound_what_the_kernel_holds(sockets, gate.bounds)
+    bound_what_the_kernel_holds(sockets, gate.bounds)
     if shared is not None:
         _warn_of_strangers(sockets, shared)
     ending = _Ending(told or Told(), gate, shared.admission if shared else None)
@@ -98,6 +102,15 @@ async def worker_serve(  # noqa: ASYNC128  # Hypercorn, to whom it is given, cal
         if metrics is not None:
             shared_at = ",".join(_addresses_of(sockets)) if config.workers > 1 else None
             nursery.start_soon(metrics.keep, shared_at, name="metrics")
+        if shared is not None:
+            renewing = _Renewing(shared, gate, sockets)
+            reloading = Reloading(
+                shared,
+                besides=certificates,
+                is_stopping=ending.told.stop.is_set,
+                on_renewed=renewing.renew,
+            )
+            nursery.start_soon(_reload_when_told, ending.told, reloading, name="reloading")
 
         async def stop_accepting() -> None:
             config.graceful_timeout = await ending.stop_accepting()
@@ -162,6 +175,31 @@ class _Ending:
         drain.cancel("told to stop twice")
 
 
+class _Renewing:
+    """What of the settings is the server's own, when others are put in force."""
+
+    def __init__(self, shared: Shared, gate: Gate, sockets: Sockets) -> None:
+        self._shared = shared
+        self._gate = gate
+        self._sockets = sockets
+
+    def renew(self, _: Settings) -> None:
+        """Bound the connections that are made from now on by what is in force."""
+        self._gate.bounds = _bounds_of(self._shared)
+        bound_what_the_kernel_holds(self._sockets, self._gate.bounds)
+        _warn_of_strangers(self._sockets, self._shared)
+
+
+async def _reload_when_told(told: Told, reloading: Reloading) -> None:
+    """Read the settings again, and once more for whoever says so meanwhile."""
+    if hangups.came_early():
+        told.reload.set()
+    while True:
+        await told.reload.wait()
+        told.reload = trio.Event()
+        await reloading.reload()
+
+
 async def _relay(trigger: Callable[..., Awaitable[None]], told: Told) -> None:
     await trigger()
     told.stop.set()
@@ -175,8 +213,11 @@ async def _heed_signals(told: Told, workers: int) -> None:
     """
     heeded = (signal.SIGTERM,) if workers else (signal.SIGTERM, signal.SIGINT)
     said = 0
-    with trio.open_signal_receiver(*heeded) as signals:
-        async for _ in signals:
+    with trio.open_signal_receiver(*heeded, *HANGUP) as signals:
+        async for number in signals:
+            if number in HANGUP and not hangups.is_the_end():
+                told.reload.set()
+                continue
             said += 1
             if not told.stop.is_set():
                 # Told by itself, not by the trigger: its siblings stay.
@@ -241,19 +282,3 @@ def _listen(config: Config) -> Sockets:
     for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
         listening.listen(config.backlog)
     return sockets
-
-
-def _bound_what_the_kernel_holds(sockets: Sockets, bounds: Bounds) -> None:
-    """Options that accepted connections inherit; where the system has them (Linux does)."""
-    options: dict[str, Any] = {
-        # For a window that stays shut: the kernel gives up where no write of ours could notice.
-        "TCP_USER_TIMEOUT": max(1, int(min(bounds.write_timeout * 1000, 2**31 - 1))),
-        "TCP_NOTSENT_LOWAT": NOT_SENT_BYTES,
-    }
-    for listening in (*sockets.secure_sockets, *sockets.insecure_sockets):
-        if listening.family not in (socket.AF_INET, socket.AF_INET6):
-            continue
-        for name, value in options.items():
-            option = getattr(socket, name, None)
-            if option is not None:
-                listening.setsockopt(socket.IPPROTO_TCP, option, value)

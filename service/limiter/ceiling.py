@@ -82,6 +82,19 @@ class Ceiling:
         self._wall: int | float = math.inf
         self._wall_until = -math.inf
 
+    def allow(self, most: int) -> None:
+        """The operator believes in another number.
+
+        Who has learned nothing yet believes it, too. What was learned stays as far as it may, for
+        it is about the provider; from there it goes up as it always does.
+        """
+        if self.limit == self.most or self.limit > most:
+            self.limit = most
+        if self._burst is not None:  # what was held before it may be believed in again
+            self._burst.limit_before = min(self._burst.limit_before, most)
+            self._burst.least = min(self._burst.least, most)
+        self.most = most
+
     def taken(self, answered: int) -> bool:
         """So many are being answered at once, one more than before; whether this raised it."""
         self.ran_well = max(self.ran_well, answered)

@@ -140,7 +140,7 @@ class Limiter:
         self._load = Load(ceiling, name)
         self._door = Door(draw)
         self._line: Line[Ticket] = Line()
-        self._most_waiting = max(LEAST_LINE, ROUNDS * ceiling)
+        self._most_waiting = _longest_line(ceiling)
         self.moves = 0
         """Goes up whenever the line moves."""
 
@@ -158,6 +158,16 @@ class Limiter:
     def waiting(self) -> int:
         """How many stand in line."""
         return len(self._line)
+
+    def allow(self, ceiling: int) -> None:
+        """Let another number be the most; whoever may run by it gets a place in this step.
+
+        Nobody loses one: where more run than may, the next place is given when enough have left.
+        Who stands in a line that is too long now keeps their turn.
+        """
+        self._load.allow(ceiling)
+        self._most_waiting = _longest_line(ceiling)
+        self._changed()
 
     def queue(self, party: object, model: str = "") -> Ticket:
         """A turn for one request of `party` to `model`; admitted at once when nobody has to wait.
@@ -260,11 +270,32 @@ class Limiter:
         self._changed()
 
 
-class Limiters:
-    """The limiters of one process, by provider; one that has no ceiling has no limiter."""
+def _longest_line(ceiling: int) -> int:
+    return max(LEAST_LINE, ROUNDS * ceiling)
 
-    def __init__(self, ceilings: Mapping[str, int] | None = None) -> None:
-        self._limiters = {name: Limiter(most, name) for name, most in (ceilings or {}).items()}
+
+class Limiters:
+    """The limiters of one process, by provider; one that has no ceiling has no limiter.
+
+    `kept` are limiters that go on with what they have learned; only `allow` tells them their
+    ceiling.
+    """
+
+    def __init__(
+        self,
+        ceilings: Mapping[str, int] | None = None,
+        kept: Mapping[str, Limiter] | None = None,
+    ) -> None:
+        self._ceilings = dict(ceilings or {})
+        known = kept or {}
+        self._limiters = {
+            name: known.get(name) or Limiter(most, name) for name, most in self._ceilings.items()
+        }
+
+    def allow(self) -> None:
+        """Give each limiter its ceiling, those that were kept among them."""
+        for name, limiter in self._limiters.items():
+            limiter.allow(self._ceilings[name])
 
     def of(self, provider: str) -> Limiter | None:
         """The limiter of the provider of that name."""

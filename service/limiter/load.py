@@ -77,6 +77,13 @@ class Load:
         """How many may run at once now."""
         return self._ceiling.limit
 
+    def allow(self, most: int) -> None:
+        """There may be another number of them; those that run are let be."""
+        before = self.limit
+        self._ceiling.allow(most)
+        if self.limit != before:
+            self._log("the settings were read again")
+
     def has_room(self, now: float) -> bool:
         """Whether one more may run."""
         return self._in_use(now) < self.limit

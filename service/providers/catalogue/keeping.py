@@ -82,6 +82,9 @@ class Keeper:
 
     async def _keep_one(self, source: Source, client: Getter) -> None:
         failures = 0
+        rest = self._refresh - self._catalogue.age(source.provider)
+        if rest > 0:
+            await self._wait(source, rest)
         while True:
             error = await self._ask(source, client)
             if error is not None:

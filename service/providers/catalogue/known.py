@@ -7,6 +7,7 @@ nothing. Only one thing an old list may not do: prove that a model does not exis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -68,6 +69,8 @@ class Catalogue:
         self._is_simulated = simulated
         self._sources = sources or {}
         self._fetched = {name: _Fetched() for name in self._sources}
+        self._taken_over: set[str] = set()
+        """Providers whose list another catalogue had fetched, as this one would have."""
         self._models: list[CatalogueModel] | None = None
         self.on_doubt: Callable[[str], None] = lambda _: None
         """Called with a provider's name when somebody asks for what its list does not have."""
@@ -116,7 +119,32 @@ class Catalogue:
         if fetched.listing.complete and age <= kind.trusted_seconds:
             raise UnknownModelError(self._refusal(provider, model, asked, fetched.listing))
 
+    def age(self, provider: str) -> float:
+        """Seconds since a list was fetched that need not be fetched again; infinity: there is none.
+
+        Only one that was taken over counts.
+        """
+        if provider not in self._taken_over:
+            return math.inf
+        return trio.current_time() - self._fetched[provider].at
+
     # --- what came of asking --------------------------------------------------------------------
+
+    def take_over(self, older: Catalogue) -> None:
+        """Go on with what another catalogue knew of the same providers.
+
+        A provider is the same by its address. One that is asked with another key may list something
+        else, and one that failed may have been mended: what was known stays, and it is asked again.
+        """
+        for name, source in self._sources.items():
+            before = older._sources.get(name)
+            if before is None or (before.kind, before.base_url) != (source.kind, source.base_url):
+                continue
+            known = replace(older._fetched[name])
+            self._fetched[name] = known
+            if before == source and known.listing is not None and known.error is None:
+                self._taken_over.add(name)
+        self._models = None
 
     def learn(self, provider: str, listing: Listing) -> None:
         """A provider's list has come."""
