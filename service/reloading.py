@@ -93,6 +93,10 @@ class Reloading:
             except _TooLate:
                 log.info("settings kept", reason="the process is stopping.")
                 return False
+            except Exception:
+                # A fault of ours, which must not end what runs.
+                log.exception("settings could not be put in force")
+                return False
             return True
 
     async def _renew(self) -> None:
@@ -150,7 +154,7 @@ class Reloading:
             except Stopping:
                 raise _TooLate from None
             except Exception as exc:
-                raise _Kept(_sentence("a provider could not be opened", exc)) from exc
+                raise _Kept(_sentence("what they name could not be opened", exc)) from exc
         raise _Kept(f"the providers could not be opened within {OPEN_SECONDS:g} s.")
 
     def _refuse_in_a_drain(self) -> None:

@@ -186,3 +186,82 @@ async def test_a_whole_fetch_has_a_clock(autojump_clock: MockClock) -> None:
     with pytest.raises(ProviderError, match="within 30 s") as caught:
         await fetch_in_time(Silent(), source("p"))
     assert (caught.value.code, trio.current_time()) == ("total_timeout", 30)
+
+
+# --- what another catalogue knew ----------------------------------------------------------------
+
+
+def catalogue_of(*sources: Source) -> Catalogue:
+    names = [source.provider for source in sources]
+    return Catalogue(names, names[0], sources={source.provider: source for source in sources})
+
+
+async def kept(
+    catalogue: Catalogue, seconds: float, *sources: Source, refresh: float
+) -> list[float]:
+    """When it is asked, of so many seconds."""
+    began, at = trio.current_time(), []
+
+    async def fetch(_: object, __: Source) -> Listing:
+        at.append(trio.current_time() - began)
+        return LISTING
+
+    keeper = Keeper(catalogue, [(s, CLIENT) for s in sources], refresh, fetch=fetch, chance=half)
+    with trio.move_on_after(seconds):
+        await keeper.keep()
+    return at
+
+
+def half() -> float:
+    return 0.5
+
+
+async def test_a_list_that_was_taken_over_is_there_at_once_and_fetched_when_it_is_due(
+    autojump_clock: MockClock,
+) -> None:
+    old, new = catalogue_of(source("p")), catalogue_of(source("p"))
+    old.learn("p", LISTING)
+    await trio.sleep(1000)
+    new.take_over(old)
+    [state] = new.states()
+    assert (state.models, state.age_seconds) == (1, 1000)
+    assert [model.id for model in new.models()] == ["a/b"]
+    assert await kept(new, 6300, source("p"), refresh=3600) == [2600, 6200]
+
+
+async def test_one_of_another_key_or_that_failed_last_stays_and_is_fetched_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    chosen = ProviderSettings(dialect="openai", base_url="http://x/v1", flavour="openrouter")
+    other_key = source_of("p", chosen, "another")
+    assert other_key is not None
+    old, new = catalogue_of(source("p")), catalogue_of(other_key)
+    old.learn("p", LISTING)
+    new.take_over(old)
+    assert [model.id for model in new.models()] == ["a/b"]
+    assert await kept(new, 10, other_key, refresh=3600) == [0]
+
+    old.failed("p", "It is down.")
+    same = catalogue_of(source("p"))
+    same.take_over(old)
+    assert same.states()[0].error == "It is down."
+    assert await kept(same, 10, source("p"), refresh=3600) == [0]
+
+
+async def test_another_address_is_another_provider(autojump_clock: MockClock) -> None:
+    elsewhere = source_of(
+        "p", ProviderSettings(dialect="openai", base_url="http://y/v1", flavour="openrouter"), None
+    )
+    assert elsewhere is not None
+    old, new = catalogue_of(source("p"), source("q")), catalogue_of(elsewhere)
+    old.learn("p", LISTING)
+    new.take_over(old)
+    assert new.states()[0].age_seconds is None
+
+
+async def test_what_the_newer_learns_is_not_told_to_the_older() -> None:
+    old, new = catalogue_of(source("p")), catalogue_of(source("p"))
+    old.learn("p", LISTING)
+    new.take_over(old)
+    new.failed("p", "It is down.")
+    assert old.states()[0].error is None

@@ -275,3 +275,46 @@ def test_it_remembers_a_bounded_number_of_models() -> None:
 def test_a_late_answer_is_told_from_one_in_time() -> None:
     latency = usual(1)
     assert [latency.note("m", seconds) for seconds in (1, 1.5, 3, 1)] == [False, False, True, False]
+
+
+# --- the operator changes their mind ------------------------------------------------------------
+
+
+def test_what_nobody_has_learned_about_is_believed_anew() -> None:
+    ceiling = Ceiling(9)
+    ceiling.allow(20)
+    assert ceiling.limit == 20
+    ceiling.allow(4)
+    assert ceiling.limit == 4
+
+
+def test_what_was_learned_stays_below_a_higher_ceiling_and_goes_up_to_it() -> None:
+    ceiling = Ceiling(9)
+    burst(ceiling, sent=9, taken=5)
+    ceiling.allow(20)
+    assert ceiling.limit == 5
+    for _ in range(20):
+        answered(ceiling, ceiling.limit, now=WALL_SECONDS)
+    assert ceiling.limit == 20
+
+
+def test_no_news_of_before_lifts_the_limit_above_a_lower_ceiling() -> None:
+    ceiling = Ceiling(9)
+    window = ceiling.window
+    ceiling.refused(9, window, 0, answered=8)
+    ceiling.allow(3)
+    # All of the burst were refused, as it turns out: it told nothing of how many.
+    ceiling.refused(9, window, 0)
+    assert ceiling.limit == 3
+    ceiling.taken(8)
+    assert ceiling.limit == 3
+
+
+def test_a_burst_that_told_nothing_is_taken_back_up_to_the_ceiling_of_now() -> None:
+    ceiling = Ceiling(9)
+    window = ceiling.window
+    for running in (9, 8, 7):
+        ceiling.refused(running, window, 0, unanswered=running - 1)
+    ceiling.allow(4)
+    ceiling.refused(1, window, 0)
+    assert ceiling.limit == 4

@@ -78,3 +78,28 @@ def test_control_characters_from_outside_do_not_reach_a_terminal() -> None:
     assert "\x1b]0" not in output.getvalue()
     assert "\x07" not in output.getvalue()
     assert "\x9b" not in output.getvalue()
+
+
+def test_keys_that_are_named_later_are_hidden_beside_those_before() -> None:
+    output = io.StringIO()
+    log.configure(secrets=["first"], output=output)
+    log.hide(["first-and-more", ""])
+    structlog.get_logger().info("said", words="first, first-and-more, other")
+    [line] = written(output)
+    assert line["words"] == "[hidden], [hidden], other"
+
+
+def test_of_ever_more_keys_those_named_last_are_known() -> None:
+    output = io.StringIO()
+    log.configure(secrets=["in-use"], output=output)
+    for number in range(2 * log.MOST_SECRETS):
+        log.hide(["in-use", f"key-{number}-"])
+    last = 2 * log.MOST_SECRETS - 1
+    structlog.get_logger().info("said", words=f"key-0- key-{last}- in-use")
+    [line] = written(output)
+    assert line["words"] == "key-0- [hidden] [hidden]"
+
+
+def test_hiding_where_no_log_is_configured_is_nothing() -> None:
+    structlog.reset_defaults()
+    log.hide(["secret"])
