@@ -6,7 +6,7 @@ connection's life:
     serving       our own command: where to listen, signals
     worker        one server from its first connection to its last: the drain
     certificate   what it shows, and how a renewed one takes its place
-    hangups       SIGHUP: from as early as the process can
+    sighup        SIGHUP: from as early as the process can
     kernel        what the kernel is told of its connections
     gate          what it knows of its connections: bounds, numbers
     connection    one connection: containment, write time-out, idle time-out
@@ -17,8 +17,8 @@ connection's life:
 """
 
 from service.edge.corrections import install
-from service.edge.hangups import hangups
 from service.edge.serving import Binding, serve, serve_until_signalled
+from service.edge.sighup import hangups
 from service.edge.worker import Told
 
 install()

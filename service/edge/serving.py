@@ -13,7 +13,7 @@ from hypercorn.config import Config
 from hypercorn.typing import ASGIFramework
 from hypercorn.utils import wrap_app
 
-from service.edge.hangups import HANGUP, hangups
+from service.edge.sighup import HANGUP, hangups
 from service.edge.worker import Told, worker_serve
 
 __all__ = ["Binding", "serve", "serve_until_signalled"]

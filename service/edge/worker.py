@@ -23,8 +23,8 @@ from hypercorn.utils import repr_socket_addr
 from service.admission import Admission
 from service.edge.certificate import Certificate
 from service.edge.gate import Bounds, Gate, when
-from service.edge.hangups import HANGUP, hangups
 from service.edge.kernel import bound_what_the_kernel_holds
+from service.edge.sighup import HANGUP, hangups
 from service.exposure import warning_for
 from service.metrics import Metrics
 from service.reloading import Reloading

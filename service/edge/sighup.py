@@ -22,14 +22,15 @@ __all__ = ["HANGUP", "Hangups", "hangups"]
 HANGUP: tuple[signal.Signals, ...] = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()
 """Empty where the system has none."""
 
-TERMINAL = "/dev/tty"
-"""Whichever terminal controls the process that opens it."""
-
 
 class Hangups:
-    """What this process makes of SIGHUP."""
+    """What this process makes of SIGHUP.
 
-    def __init__(self) -> None:
+    `terminal` can be opened while a terminal controls the process.
+    """
+
+    def __init__(self, terminal: str = "/dev/tty") -> None:
+        self._terminal = terminal
         self._came = False
         self._ends_with_its_terminal = False
 
@@ -41,7 +42,9 @@ class Hangups:
         for number in HANGUP:
             with suppress(ValueError):
                 before = signal.signal(number, self._note)
-                self._ends_with_its_terminal = before is not signal.SIG_IGN and _has_a_terminal()
+                self._ends_with_its_terminal = (
+                    before is not signal.SIG_IGN and self._has_a_terminal()
+                )
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
@@ -62,7 +65,14 @@ class Hangups:
 
     def is_the_end(self) -> bool:
         """Whether the one that has just come is that of a terminal that has been closed."""
-        return self._ends_with_its_terminal and not _has_a_terminal()
+        return self._ends_with_its_terminal and not self._has_a_terminal()
+
+    def _has_a_terminal(self) -> bool:
+        try:
+            os.close(os.open(self._terminal, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
+        except OSError:
+            return False
+        return True
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self._came = True
@@ -70,11 +80,3 @@ class Hangups:
 
 hangups = Hangups()
 """Those of this process."""
-
-
-def _has_a_terminal() -> bool:
-    try:
-        os.close(os.open(TERMINAL, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
-    except OSError:
-        return False
-    return True
