@@ -1,4 +1,4 @@
-"""What an operator may choose; frozen, read once.
+"""What an operator may choose; frozen, and read again as a whole.
 
 A TOML file (`--config` or `COMPARE_CONFIG`) over defaults, keys from the environment only. Every
 refusal is one line that names the file, the key, and what was expected.
