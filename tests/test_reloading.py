@@ -152,6 +152,32 @@ async def test_what_begins_has_the_new_provider_clocks_heartbeat_and_limits(
         assert b'"provider":"b"' in (await ask(app, "a:m")).body
 
 
+async def test_longer_bodies_are_taken_where_they_may_be() -> None:
+    settings = Settings(
+        providers=named("p"), default_provider="p", limits=Limits(max_body_bytes=500)
+    )
+    async with open_app(app := Rosters(p=Script("p", (0, "x"))).app(settings)):
+        assert (await ask(app, "m", other="x" * 900)).status == 413
+        await renew(app, replace(settings, limits=Limits(max_body_bytes=1000)))
+        assert (await ask(app, "m", other="x" * 900)).status == 200
+
+
+async def test_the_beat_under_load_is_the_one_in_force(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    settings = Settings(providers=named("p"), default_provider="p")
+    async with open_app(app := Rosters(p=Script("p")).app(settings)):
+        pulse, intervals = shared_of(app).pulse, []
+        await trio.testing.wait_all_tasks_blocked()
+        pulse.count(0)
+        for flush_ms in (50, 20, 0):
+            await renew(app, replace(settings, stream=Stream(flush_ms=flush_ms, heartbeat=9)))
+            await trio.sleep(1)
+            pulse.count(10**6)
+            intervals.append(pulse.interval)
+    assert intervals == [0.05, 0.02, 0]
+
+
 async def test_a_provider_that_is_removed_answers_to_the_end_and_is_closed_then(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

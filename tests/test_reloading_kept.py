@@ -197,6 +197,11 @@ async def test_a_reading_that_hangs_holds_up_nobody_and_is_not_begun_twice(
 async def test_readings_take_turns_and_the_last_state_wins(log_lines: list[Line]) -> None:
     readings = [Settings(limits=Limits(max_models=n)) for n in range(2, 7)]
     desk = Desk(*readings)
+
+    async def slow(_: Settings) -> None:  # another would overtake it
+        await trio.sleep(0.1)
+
+    desk.opening = [slow]
     async with open_app(desk.app):
         async with trio.open_nursery() as nursery:
             for _ in readings:
@@ -206,8 +211,16 @@ async def test_readings_take_turns_and_the_last_state_wins(log_lines: list[Line]
     assert desk.opened == desk.closed == 6
 
 
-async def test_before_the_providers_are_there_it_waits_for_them() -> None:
+async def test_before_the_providers_are_there_it_waits_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
     desk = Desk(AFTER)
+    with trio.fail_after(5):
+        await _told_before(desk)
+
+
+async def _told_before(desk: Desk) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(desk.reloading.reload)
         await trio.testing.wait_all_tasks_blocked()
