@@ -120,9 +120,10 @@ def make_routes(shared: Shared) -> Blueprint:
 async def _admitted(shared: Shared) -> Comparison:
     """The comparison that the request asks for; raises `Refusal` if it may not begin."""
     begun_under = Generation.of(request.scope)
-    settings, roster = begun_under.settings, begun_under.roster
+    settings = begun_under.settings
     body = await json_body(settings.limits.max_body_bytes)
     question = parse_question(body, max_models=settings.limits.max_models)
+    roster = begun_under.roster
     try:
         entrants = entrants_of(question, roster.find, roster.price)
     except UnknownModelError as exc:
