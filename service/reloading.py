@@ -84,20 +84,25 @@ class Reloading:
         nothing.
         """
         async with self._turn:
-            try:
-                await self._renew()
-            except _Kept as exc:
-                # Without a traceback: what is wrong is in the file, and the sentence says what.
-                log.error("settings kept", reason=str(exc))  # noqa: TRY400
-                return False
-            except _TooLate:
-                log.info("settings kept", reason="the process is stopping.")
-                return False
-            except Exception:
-                # A fault of ours, which must not end what runs.
-                log.exception("settings could not be put in force")
-                return False
-            return True
+            done = await self._renewed()
+            self._shared.meter.readings["in_force" if done else "kept"] += 1
+            return done
+
+    async def _renewed(self) -> bool:
+        try:
+            await self._renew()
+        except _Kept as exc:
+            # Without a traceback: what is wrong is in the file, and the sentence says what.
+            log.error("settings kept", reason=str(exc))  # noqa: TRY400
+            return False
+        except _TooLate:
+            log.info("settings kept", reason="the process is stopping.")
+            return False
+        except Exception:
+            # A fault of ours, which must not end what runs.
+            log.exception("settings could not be put in force")
+            return False
+        return True
 
     async def _renew(self) -> None:
         self._refuse_in_a_drain()

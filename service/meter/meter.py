@@ -28,6 +28,7 @@ LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5
 
 
 OUTCOMES = ("complete", "client_gone", "server_shutdown", "failed")
+READINGS = ("in_force", "kept")
 CUTS = ("write_timeout", "connections", "resets_or_idle_frames")
 
 
@@ -73,6 +74,8 @@ class Meter:
         """By provider, model and error."""
         self.cuts: Counter[str] = Counter(dict.fromkeys(CUTS, 0))
         """Clients, by reason."""
+        self.readings: Counter[str] = Counter(dict.fromkeys(READINGS, 0))
+        """Of the settings while serving, by outcome."""
         self.added = Histogram(ADDED_SECONDS)
         """Seconds from the provider's bytes to our write, for each chunk."""
         self.lag = Histogram(LAG_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 import trio
@@ -86,18 +87,26 @@ def _truth(value: bool) -> str:
 
 def _of_providers(families: _Families, shared: Shared) -> None:
     families.count("compare_provider_requests", _each(shared, shared.meter.requests))
-    for provider in shared.settings.providers:
-        limiter = shared.limiters.of(provider)
+    # One whose provider is in force no more still has its requests.
+    limiters = {
+        provider: generation.limiters.of(provider)
+        for generation in shared.generations
+        for provider in generation.settings.providers
+    }
+    for provider, limiter in limiters.items():
         families["compare_models_queued"].set(limiter.waiting if limiter else 0, provider)
         if limiter is not None:
             families["compare_limiter_ceiling"].set(limiter.limit, provider)
             families["compare_limiter_running"].set(limiter.running, provider)
     for provider, waits in shared.meter.waits.items():
         families["compare_limiter_wait_seconds"].set_histogram(waits, provider)
-    roster: Roster | None = getattr(shared, "roster", None)  # none before the first request
-    for provider, (busy, idle) in roster.connections().items() if roster else ():
-        families["compare_provider_connections"].set(busy, provider, "busy")
-        families["compare_provider_connections"].set(idle, provider, "idle")
+    connections: Counter[tuple[str, str]] = Counter()
+    for generation in shared.generations:
+        roster: Roster | None = getattr(generation, "roster", None)  # none before it is open
+        for provider, (busy, idle) in roster.connections().items() if roster else ():
+            connections[provider, "busy"] += busy
+            connections[provider, "idle"] += idle
+    families.count("compare_provider_connections", connections.items())
 
 
 def _of_the_stream(families: _Families, shared: Shared) -> None:
@@ -119,6 +128,8 @@ def _of_the_process(families: _Families, shared: Shared) -> None:
     families["compare_scheduler_lag_seconds"].set_histogram(shared.meter.lag)
     families["compare_log_lines_lost"].set(log.lost_lines())
     families["compare_tasks"].set(trio.lowlevel.current_statistics().tasks_living)
+    families.count("compare_settings_readings", shared.meter.readings.items())
+    families["compare_settings_generations"].set(len(shared.generations))
     families["compare_workers"].set(1)
     families["compare_build_info"].set(1, __version__, platform.python_version())
     for metric in _process.collect():

@@ -118,6 +118,14 @@ METRICS: Mapping[str, Metric] = {
     ),
     "compare_tasks": Metric("gauge", "Trio's tasks."),
     "compare_log_lines_lost": Metric("counter", "Lines of the log that could not be written."),
+    "compare_settings_readings": Metric(
+        "counter",
+        "Times that the settings were read again: put in force, or kept as they were.",
+        ("outcome",),
+    ),
+    "compare_settings_generations": Metric(
+        "gauge", "Readings of the settings under which somebody is served."
+    ),
     "compare_workers": Metric("gauge", "Processes whose figures these are."),
     "compare_build_info": Metric(
         "gauge", "1, with the versions.", ("version", "python"), merge="max"

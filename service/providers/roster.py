@@ -105,6 +105,7 @@ class Roster:
             for name, client in self._clients.items()
             if client.connections is not None
         }
+
     def take_over(self, older: Roster) -> None:
         """Go on with what another roster's catalogue knew of the same providers."""
         self._catalogue.take_over(older._catalogue)
