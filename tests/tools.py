@@ -11,7 +11,7 @@ import pytest
 
 __all__ = ["path_of", "require_module", "require_tool"]
 
-PACKAGES = {"node": "nodejs"}
+PACKAGES = {"node": "nodejs", "promtool": "prometheus"}
 """Debian's name for a program, where it is not the program's own."""
 FOR_ADMINISTRATORS = "/usr/local/sbin:/usr/sbin:/sbin"
 """Where nginx and HAProxy are, and the path of those who are none does not look."""

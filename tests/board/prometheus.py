@@ -104,7 +104,13 @@ async def open_prometheus(
                 yield Prometheus(client)
             nursery.cancel_scope.cancel("nobody reads it any more")
     finally:
-        await _stop(process)
+        with trio.move_on_after(STOP_SECONDS, shield=True):
+            process.terminate()
+            await process.wait()
+        if process.poll() is None:
+            process.kill()
+            with trio.move_on_after(STOP_SECONDS, shield=True):
+                await process.wait()
 
 
 async def _read_log(log: trio.abc.ReceiveStream, *, task_status: trio.TaskStatus[str]) -> None:
@@ -119,13 +125,3 @@ async def _read_log(log: trio.abc.ReceiveStream, *, task_status: trio.TaskStatus
     task_status.started(found[1].decode())
     async for _ in log:
         pass
-
-
-async def _stop(process: trio.Process) -> None:
-    with trio.move_on_after(STOP_SECONDS, shield=True):
-        process.terminate()
-        await process.wait()
-    if process.poll() is None:
-        process.kill()
-        with trio.CancelScope(shield=True):  # SIGKILL takes no time
-            await process.wait()
