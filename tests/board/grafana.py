@@ -125,7 +125,11 @@ def _variable(variable: Variable) -> dict[str, Any]:
         "type": "query",
         "datasource": SOURCE,
         "definition": variable.query,
-        "query": {"query": variable.query, "refId": f"variable-{variable.name}"},
+        "query": {
+            "qryType": 1,  # label values
+            "query": variable.query,
+            "refId": "PrometheusVariableQueryEditor-VariableQuery",
+        },
         "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
         "allValue": variable.whole,
         "includeAll": True,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from tests.board.answers import ANSWERED, ASKED, AT_A_GLANCE, PROVIDERS
+from tests.board.answers import ANSWERED, ASKED, AT_A_GLANCE
 from tests.board.grafana import dashboard
+from tests.board.providers import PROVIDERS
 from tests.board.queries import EVERY, VARIABLES
 from tests.board.work import COST, EDGE, PROCESS, STREAM
 
