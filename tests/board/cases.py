@@ -147,7 +147,6 @@ CASES = (
         | {name: values.replace("+4", "+0") for name, values in first_chunks(0, 4).items()},
     ),
     Case("CompareStreamFirstTokenSlow", "94 of 100 are", first_chunks(94, 100), fires=[PROVIDER]),
-    Case("CompareStreamFirstTokenSlow", "not for long yet", first_chunks(94, 100), "9m"),
     Case("CompareStreamProviderFails", "one in twenty", failures(1, "overloaded", 19)),
     Case("CompareStreamProviderFails", "questions of their own", failures(9, "model_not_found")),
     Case("CompareStreamProviderFails", "our own stopping", failures(9, "server_shutdown")),
@@ -307,5 +306,37 @@ CASES = (
         "some",
         {f"compare_log_lines_lost_total{{{OURS}}}": "0x110 7x200"},
         fires=[PROCESS],
+    ),
+    *(
+        Case(alert, "not for long enough yet", series, at)
+        for alert, series, at in (
+            ("CompareStreamDown", {f"up{{{OURS}}}": "0x200"}, "1m45s"),
+            ("CompareStreamAbsent", {'up{job="node"}': "1x200"}, "4m45s"),
+            (
+                "CompareStreamDrainStuck",
+                {f"compare_draining_seconds{{{OURS}}}": "0x100 5+15x100"},
+                "26m30s",
+            ),
+            ("CompareStreamFirstTokenSlow", first_chunks(94, 100), "9m45s"),
+            ("CompareStreamProviderFails", failures(9, "overloaded"), "9m45s"),
+            ("CompareStreamProviderDown", failures(9, "overloaded", 0), "4m45s"),
+            ("CompareStreamLimiterWaits", waits(94, 100), "9m45s"),
+            ("CompareStreamClientsCut", {CUT: "0+1x200", ENDED: "0+10x200"}, "4m45s"),
+            (
+                "CompareStreamBusy",
+                {f'compare_requests_refused_total{{{OURS}, code="busy"}}': "0+1x200"},
+                "4m45s",
+            ),
+            ("CompareStreamSchedulerLag", lag(58), "4m45s"),
+            (
+                "CompareStreamDescriptorsScarce",
+                {
+                    f"process_open_fds{{{OURS}}}": "920x200",
+                    f"process_max_fds{{{OURS}}}": "1024x200",
+                    BUILD: "1x200",
+                },
+                "4m45s",
+            ),
+        )
     ),
 )
