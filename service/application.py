@@ -22,7 +22,7 @@ from service.responses import json_response
 from service.routes import ModelId, make_routes
 from service.settings import Settings
 from service.shared import Shared
-from service.surface import may_have_an_unread_body, surfaced
+from service.surface import ON_DENIED, may_have_an_unread_body, surfaced
 
 __all__ = ["create_app"]
 
@@ -85,7 +85,11 @@ def create_app(
     metrics.attach_to(app)
     app.register_blueprint(make_metrics(metrics))
 
+    def denied(code: str) -> None:
+        shared.meter.refusals[code] += 1
+
     async def by_the_settings_in_force(scope: Any, receive: Any, send: Any) -> None:
+        scope[ON_DENIED] = denied
         answer = quart if scope["type"] == "lifespan" else shared.in_force.answer
         await answer(scope, receive, send)
 
@@ -104,7 +108,7 @@ def create_app(
 
     @app.errorhandler(Refusal)
     async def refuse(refusal: Refusal) -> Response:
-        shared.meter.refusals[refusal.code] += 1
+        denied(refusal.code)
         return json_response(Refused(refusal.detail, refusal.code), refusal.status, refusal.headers)
 
     @app.errorhandler(HTTPException)
@@ -119,13 +123,13 @@ def create_app(
         if may_have_an_unread_body(request.scope):
             headers["Connection"] = "close"
         code = CODES.get(status, "refused")
-        shared.meter.refusals[code] += 1
+        denied(code)
         return json_response(Refused(detail or f"{error.name}.", code), status, headers)
 
     @app.errorhandler(Exception)
     async def fail(error: Exception) -> Response:
         log.error("request failed", exc_info=error)
-        shared.meter.refusals["internal_error"] += 1
+        denied("internal_error")
         return json_response(
             Refused(
                 "The service failed on this request; its log has the reason.", "internal_error"

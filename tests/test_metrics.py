@@ -105,6 +105,9 @@ async def test_the_wait_in_our_line_is_not_the_answers_time(autojump_clock: Mock
     assert running.of("compare_models_queued", provider="a") == 1
     assert running.of("compare_limiter_running", provider="a") == 1
     assert running.of("compare_limiter_ceiling", provider="a") == 1
+    assert running.of("compare_limiter_limit", provider="a") == 1
+    assert running.of("compare_comparisons_limit") == 256
+    assert running.of("compare_draining_limit_seconds") == 30
     assert figures.buckets(SECONDS) == {"2.56": 2}
     assert figures.buckets(FIRST) == {"2.5": 2}
     assert figures.buckets("compare_limiter_wait_seconds") == {"0.005": 1, "2.5": 1}
@@ -257,9 +260,10 @@ async def test_no_label_holds_what_a_caller_wrote(autojump_clock: MockClock) -> 
             await exchange.read()
         figures = figures_of(app)
     assert marker not in repr(figures)
-    assert figures["compare_requests_refused_total"] == {
-        (("code", "not_found"),): 1,
-        (("code", "invalid_request"),): 1,
+    refused = figures["compare_requests_refused_total"]
+    assert {dict(labels)["code"] for labels, count in refused.items() if count} == {
+        "not_found",
+        "invalid_request",
     }
 
 
@@ -438,6 +442,27 @@ async def test_metrics_need_a_key_where_keys_are_asked_for() -> None:
     async with open_server(app) as url, httpx.AsyncClient() as client:
         assert (await client.get(f"{url}/metrics")).status_code == 401
         await scraped(client, url, headers={"Authorization": f"Bearer {key}"})
+
+
+async def test_who_is_refused_before_the_application_sees_it_is_counted_too() -> None:
+    _, digest = make_key()
+    server = Server(api_keys={"laptop": digest}, hosts=("compare.example.org",))
+    app = app_for(Script("a"), settings=Settings(server=server))
+    async with open_server(app) as url:
+        async with httpx.AsyncClient(base_url=url) as client:
+            ours = {"Host": "compare.example.org"}
+            assert (await client.get("/models", headers=ours)).status_code == 401
+            assert (await client.get("/models")).status_code == 421
+        async with await connect(url) as odd:
+            await odd.send_all(b"GET / HTTP/1.1\r\nHost: a\r\nno header\r\n\r\n")
+            await read_until(odd, b"bad_request")
+        figures = figures_of(app)
+    refused = figures["compare_requests_refused_total"]
+    assert {dict(labels)["code"]: count for labels, count in refused.items() if count} == {
+        "unauthorized": 1,
+        "wrong_host": 1,
+        "bad_request": 1,
+    }
 
 
 async def test_metrics_are_shown_to_who_asks_by_address_but_not_by_a_strange_name() -> None:

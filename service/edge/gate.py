@@ -98,6 +98,10 @@ class Gate:
         self._meter.cuts[reason] += 1
         log.warning("client cut", reason=reason, client=client)
 
+    def count_refusal(self, code: str) -> None:
+        """A request was refused before the application saw it."""
+        self._meter.refusals[code] += 1
+
     def owes(self) -> bool:
         """Whether some client has not taken the end of what it was sent."""
         return any(connection.owes() for connection in self._held)

@@ -128,6 +128,7 @@ class HTTP1(H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         code, detail = REFUSALS.get(status_code, REFUSALS[400])
+        gate_of(self.config).count_refusal(code)
         body = msgspec.json.encode({"detail": detail, "code": code})
         headers = [
             (b"content-type", b"application/json"),

@@ -28,6 +28,8 @@ LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5
 
 
 OUTCOMES = ("complete", "client_gone", "server_shutdown", "failed")
+REFUSALS = ("busy", "draining", "daily_limit_reached", "unauthorized", "internal_error")
+"""Those that an operator is woken for, or asked about."""
 READINGS = ("in_force", "kept")
 CUTS = ("write_timeout", "connections", "resets_or_idle_frames")
 
@@ -58,7 +60,7 @@ class Meter:
         # that it has grown.
         self.comparisons: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         """Ended, by outcome."""
-        self.refusals: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter(dict.fromkeys(REFUSALS, 0))
         """By code."""
         self.models: Counter[tuple[str, str, str]] = Counter()
         """Ended, by provider, outcome and code."""
@@ -70,8 +72,8 @@ class Meter:
         """By provider, and whether it is an estimate."""
         self.waits: dict[str, Histogram] = defaultdict(lambda: Histogram(WAIT_SECONDS))
         """Seconds in line, by provider; those that need not wait are counted with 0."""
-        self.operations: dict[tuple[str, str, str], Operations] = defaultdict(Operations)
-        """By provider, model and error."""
+        self.operations: dict[tuple[str, str], Operations] = defaultdict(Operations)
+        """By provider and model."""
         self.cuts: Counter[str] = Counter(dict.fromkeys(CUTS, 0))
         """Clients, by reason."""
         self.readings: Counter[str] = Counter(dict.fromkeys(READINGS, 0))
@@ -121,7 +123,7 @@ class Meter:
     def _operations(self, who: Candidate, done: Done) -> Operations:
         provider, model = who.provider.name, who.prompt.model
         name = self._names.of(provider, model, answered=done.chunks > 0)
-        return self.operations[provider, name, done.code or ""]
+        return self.operations[provider, name]
 
     def _count_usage(self, request: Request) -> None:
         provider, usage = request.provider, request.usage

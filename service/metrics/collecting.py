@@ -10,6 +10,7 @@ import trio
 from prometheus_client import ProcessCollector
 
 from service import __version__, log
+from service.limiter import Limiter
 from service.metrics.family import Family
 from service.metrics.names import METRICS, family
 from service.providers.roster import Roster
@@ -43,14 +44,17 @@ def collected(shared: Shared) -> list[Family]:
 
 
 def _of_operations(families: _Families, shared: Shared) -> None:
-    for (provider, model, error), answers in shared.meter.operations.items():
-        labels = (CHAT, provider, model, error)
+    for (provider, model), answers in shared.meter.operations.items():
+        labels = (CHAT, provider, model)
+        for error, seconds in answers.seconds.items():
+            families["gen_ai_client_operation_duration_seconds"].set_histogram(
+                seconds, *labels, error
+            )
         for part, histogram in (
-            ("operation_duration_seconds", answers.seconds),
-            ("operation_time_to_first_chunk_seconds", answers.first_chunk),
-            ("operation_time_per_output_chunk_seconds", answers.per_chunk),
+            ("time_to_first_chunk_seconds", answers.first_chunk),
+            ("time_per_output_chunk_seconds", answers.per_chunk),
         ):
-            families[f"gen_ai_client_{part}"].set_histogram(histogram, *labels)
+            families[f"gen_ai_client_operation_{part}"].set_histogram(histogram, *labels)
         usage = families["gen_ai_client_token_usage"]
         usage.set_histogram(answers.input_tokens, *labels, "input")
         usage.set_histogram(answers.output_tokens, *labels, "output")
@@ -59,10 +63,12 @@ def _of_operations(families: _Families, shared: Shared) -> None:
 def _of_comparisons(families: _Families, shared: Shared) -> None:
     meter, admission = shared.meter, shared.admission
     families["compare_comparisons_running"].set(admission.running)
+    families["compare_comparisons_limit"].set(admission.limit)
     families.count("compare_comparisons_ended", meter.comparisons.items())
     families.count("compare_requests_refused", meter.refusals.items())
     since = admission.draining_since
     families["compare_draining_seconds"].set(0 if since is None else trio.current_time() - since)
+    families["compare_draining_limit_seconds"].set(shared.settings.server.drain)
 
 
 def _of_models(families: _Families, shared: Shared) -> None:
@@ -87,15 +93,16 @@ def _truth(value: bool) -> str:
 
 def _of_providers(families: _Families, shared: Shared) -> None:
     families.count("compare_provider_requests", _each(shared, shared.meter.requests))
-    # One whose provider is in force no more still has its requests.
-    limiters = {
-        provider: generation.limiters.of(provider)
-        for generation in shared.generations
-        for provider in generation.settings.providers
-    }
+    ceilings: dict[str, int] = {}
+    limiters: dict[str, Limiter | None] = {}
+    for generation in shared.generations:  # those that are in force no more still have requests
+        ceilings |= generation.settings.ceilings()
+        for provider in generation.settings.providers:
+            limiters[provider] = generation.limiters.of(provider)
     for provider, limiter in limiters.items():
         families["compare_models_queued"].set(limiter.waiting if limiter else 0, provider)
         if limiter is not None:
+            families["compare_limiter_limit"].set(ceilings[provider], provider)
             families["compare_limiter_ceiling"].set(limiter.limit, provider)
             families["compare_limiter_running"].set(limiter.running, provider)
     for provider, waits in shared.meter.waits.items():

@@ -15,7 +15,7 @@ from service.metrics.family import Family, Kind, Merge
 
 __all__ = ["METRICS", "Metric", "family"]
 
-OPERATION = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "error_type")
+OPERATION = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,9 @@ class Metric:
 METRICS: Mapping[str, Metric] = {
     # --- answers, by the conventions ---
     "gen_ai_client_operation_duration_seconds": Metric(
-        "histogram", "How long an answer took, without its wait in our line.", OPERATION
+        "histogram",
+        "How long an answer took, without its wait in our line.",
+        (*OPERATION, "error_type"),
     ),
     "gen_ai_client_operation_time_to_first_chunk_seconds": Metric(
         "histogram", "Until its first text, without its wait in our line.", OPERATION
@@ -46,15 +48,17 @@ METRICS: Mapping[str, Metric] = {
     ),
     # --- comparisons ---
     "compare_comparisons_running": Metric("gauge", "Comparisons that run."),
+    "compare_comparisons_limit": Metric("gauge", "Those that may run (`max_comparisons`)."),
     "compare_comparisons_ended": Metric(
         "counter", "Comparisons that ended, by how they did.", ("outcome",)
     ),
     "compare_requests_refused": Metric(
-        "counter", "Requests that the application refused, by the code of the refusal.", ("code",)
+        "counter", "Requests that were refused, by the code of the refusal.", ("code",)
     ),
     "compare_draining_seconds": Metric(
         "gauge", "Since when the process has been ending; 0 while it is not.", merge="max"
     ),
+    "compare_draining_limit_seconds": Metric("gauge", "What that may take (`drain`).", merge="max"),
     # --- models ---
     "compare_models_running": Metric(
         "gauge", "Models that have begun and not ended, those in line included.", ("provider",)
@@ -87,6 +91,9 @@ METRICS: Mapping[str, Metric] = {
     ),
     "compare_limiter_ceiling": Metric(
         "gauge", "Requests that the provider is asked at once, as learned.", ("provider",)
+    ),
+    "compare_limiter_limit": Metric(
+        "gauge", "The most that it may learn (`max_concurrency`).", ("provider",)
     ),
     "compare_limiter_running": Metric(
         "gauge", "Requests that hold one of these places.", ("provider",)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from service.surface.asgi import Asgi, may_have_an_unread_body
+from service.surface.asgi import ON_DENIED, Asgi, may_have_an_unread_body
 from service.surface.forwarding import Proxies, addressed, parse_proxy
 from service.surface.hosts import Hosts, named, parse_host, sound
 from service.surface.keys import Keys, guarded, key_name, make_key, parse_digest
@@ -26,6 +26,7 @@ from service.surface.origins import parse_origin, readable
 from service.surface.pages import PAGE_HEADERS, unsniffed
 
 __all__ = [
+    "ON_DENIED",
     "PAGE_HEADERS",
     "key_name",
     "make_key",

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 __all__ = [
+    "ON_DENIED",
     "Asgi",
     "Denial",
     "Header",
@@ -39,8 +40,13 @@ class Denial:
     headers: tuple[Header, ...] = ()
 
 
+ON_DENIED = "compare.on_denied"
+"""Where a request's scope says who hears the code of its denial, if anybody does."""
+
+
 async def deny(scope: Scope, send: Send, denial: Denial) -> None:
     """Answer in the application's place; the request's body is not read."""
+    scope.get(ON_DENIED, str)(denial.code)
     body = json.dumps({"detail": denial.detail, "code": denial.code}).encode()
     headers = [
         (b"content-type", b"application/json"),

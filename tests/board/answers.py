@@ -86,7 +86,7 @@ AT_A_GLANCE = Row(
         Panel(
             title="First chunk, p95",
             means="One answer in twenty takes longer to its first text, over 5 minutes; our own "
-            "line is not in it. Never above 10 s, where the buckets end. Red: see it by "
+            "line is not in it. Never above 60 s, where the buckets end. Red: see it by "
             "provider.",
             queries=[Query(quantile(0.95, FIRST, ANSWERS, window="5m"), "p95")],
             unit="s",
@@ -241,9 +241,14 @@ ASKED = Row(
             means="Of several processes none should have most of them: does the proxy deal them "
             "out? The limit is max_comparisons in each process.",
             queries=[
-                Query(f"sum by (instance) (compare_comparisons_running{{{EVERY}}})", "{{instance}}")
+                Query(
+                    f"sum by (instance) (compare_comparisons_running{{{EVERY}}})", "{{instance}}"
+                ),
+                Query(
+                    f"sum by (instance) (compare_comparisons_limit{{{EVERY}}})",
+                    "{{instance}} at most",
+                ),
             ],
-            stacked=True,
         ),
         Panel(
             title="Comparisons that ended a minute, by outcome",

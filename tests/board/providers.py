@@ -21,6 +21,10 @@ PROVIDERS = Row(
                     "{{provider}} ceiling",
                 ),
                 Query(
+                    f"sum by (provider) (compare_limiter_limit{{{PROVIDER}}})",
+                    "{{provider}} at most",
+                ),
+                Query(
                     f"sum by (provider) (compare_limiter_running{{{PROVIDER}}})",
                     "{{provider}} running",
                 ),

@@ -170,7 +170,13 @@ PROCESS = Row(
             title="Draining since",
             means="How long a process has been ending; 0 while none is. A drain takes 30 s "
             "([server] drain) and a second at most. Longer: a second SIGTERM cuts, then SIGKILL.",
-            queries=[Query(f"max by (instance) (compare_draining_seconds{{{EVERY}}})", BY_ADDRESS)],
+            queries=[
+                Query(f"max by (instance) (compare_draining_seconds{{{EVERY}}})", BY_ADDRESS),
+                Query(
+                    f"max by (instance) (compare_draining_limit_seconds{{{EVERY}}})",
+                    f"{BY_ADDRESS} at most",
+                ),
+            ],
             unit="s",
             limits=limits("CompareStreamDrainStuck"),
         ),
@@ -179,6 +185,22 @@ PROCESS = Row(
             means="How many answer for each other at an address. One less for good: it was "
             "killed, and nobody started it again.",
             queries=[Query(f"sum by (instance) (compare_workers{{{EVERY}}})", BY_ADDRESS)],
+        ),
+        Panel(
+            title="Settings read again",
+            means="Readings of the settings under which somebody is served: 1, and for a while "
+            "one more after each SIGHUP. kept: a mistake in the file, and the log says which.",
+            queries=[
+                Query(
+                    f"sum by (instance) (compare_settings_generations{{{EVERY}}})",
+                    f"{BY_ADDRESS} in use",
+                ),
+                Query(
+                    "sum by (outcome) (increase("
+                    f"compare_settings_readings_total{{{EVERY}}}[$__rate_interval]))",
+                    "{{outcome}}",
+                ),
+            ],
         ),
         Panel(
             title="Up since",
