@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -20,7 +19,6 @@ from tests.clients import call, connect
 WEB = Path(str(resources.files("service.web")))
 FILES = sorted(path.name for path in WEB.iterdir() if path.suffix[1:] in MEDIA_TYPES)
 HTML = {"Accept": "text/html"}
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -174,12 +172,3 @@ def test_no_file_of_the_page_names_another_host_or_makes_markup_elsewhere() -> N
         assert hosts <= {'"http://www.w3.org'}, path.name
         assert not re.search(r"\beval\(|new Function|javascript:", text), path.name
         assert bool(re.search(sinks, text)) == (path.name == "formatted.js"), path.name
-
-
-def test_the_wheel_has_whatever_is_in_the_package() -> None:
-    """CI serves the page from an installed wheel; here, that nothing is left out of one."""
-    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]
-    assert build == {"build": {"targets": build["build"]["targets"]}}
-    assert build["build"]["targets"]["wheel"] == {"packages": ["service"]}
-    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()  # hatchling heeds it
-    assert not [line for line in ignored if re.search(r"web|html|css|js|svg", line)]

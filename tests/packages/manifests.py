@@ -50,7 +50,7 @@ class Compose:
         assert mode == "ro"
         named = Path(self.environment["COMPARE_CONFIG"])
         assert named.parent == Path(target)
-        return (FOLDER / source / named.name).read_text()
+        return (FOLDER / str(source) / named.name).read_text()
 
 
 class Kubernetes:
