@@ -261,11 +261,11 @@ async def running(image: Image, command: Sequence[str], **environ: str) -> Async
     finally:
         if process.poll() is None:
             process.kill()
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope(shield=True):  # it was killed: this does not wait for anybody
             await process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                await stream.aclose()
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    await stream.aclose()
 
 
 @cache

@@ -19,8 +19,8 @@ from tests.packages.container import Box, Image, can_confine, python_of_the_imag
 from tests.packages.dockerfile import Dockerfile
 from tests.packages.manifests import Compose, Kubernetes, Unit
 
-PATIENCE = 30
-"""Seconds for a start, a question and a stop, on a machine that has other things to do."""
+PATIENCE = 120
+"""Seconds for a start, a question and a stop; two on a machine that has nothing else to do."""
 
 PYTHON = "/opt/compare-stream/bin/python"
 VISIT = """
@@ -29,15 +29,15 @@ from urllib.request import Request, urlopen
 
 address = "http://127.0.0.1:8000"
 paths = ("/health", "/readyz", "/docs")
-seen = {path: urlopen(address + path, timeout=20).status for path in paths}
-page = urlopen(Request(address, headers={"Accept": "text/html"}), timeout=20).read().decode()
+seen = {path: urlopen(address + path, timeout=60).status for path in paths}
+page = urlopen(Request(address, headers={"Accept": "text/html"}), timeout=60).read().decode()
 question = {"input_data": "Hello", "models": ["sim:terse"]}
 asked = Request(
     address + "/compare-stream",
     data=json.dumps(question).encode(),
     headers={"Content-Type": "application/json"},
 )
-blocks = urlopen(asked, timeout=20).read().decode().split("\\n\\n")
+blocks = urlopen(asked, timeout=60).read().decode().split("\\n\\n")
 events = [json.loads(block[6:]) for block in blocks if block.startswith("data: ")]
 print(json.dumps({"seen": seen, "page": page, "events": events}))
 """
@@ -96,9 +96,11 @@ def mounted(image: Image, run: Run) -> Iterator[None]:
         here = Path(image(path))
         here.parent.mkdir(parents=True, exist_ok=True)
         here.write_text(text)
-    yield
-    for name in ("etc", "run"):
-        shutil.rmtree(image.root / name)
+    try:
+        yield
+    finally:
+        for name in ("etc", "run"):
+            shutil.rmtree(image.root / name)
 
 
 def snapshot(image: Image) -> dict[Path, int]:
