@@ -235,7 +235,7 @@ def test_the_unit_has_no_user_to_make_and_no_capability() -> None:
     assert UNIT.one("CapabilityBoundingSet") == ""
     credential, _, _ = UNIT.one("LoadCredential").partition(":")
     assert UNIT.environment["OPENROUTER_API_KEY_FILE"] == f"%d/{credential}"
-    assert UNIT.one("ExecReload") == "kill -HUP $MAINPID"
+    assert UNIT.one("ExecReload") == "/bin/kill -HUP $MAINPID"
     assert UNIT.one("Restart") == "always"
 
 
