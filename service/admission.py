@@ -122,6 +122,7 @@ class Place:
         """Let another have it."""
         if self._comparison is not None:
             self._admission._comparisons.pop(self._comparison.id, None)
+            self._comparison.let_go()
         self._admission._leave(self)
 
 

@@ -105,6 +105,7 @@ class Comparison:
         self.meter = meter or Meter()
         self._finished = 0
         self._trace = trace
+        self._opened = False
         self._log = log.bind(comparison=self.id)
         # Last: a question that costs too much by itself is stopped here.
         self._spending = self._limited_spending()
@@ -117,6 +118,7 @@ class Comparison:
         cancels every model; when it has been left, no task or connection of the comparison
         remains.
         """
+        self._opened = True
         outcome = Outcome(trio.current_time())
         self._log.info("comparison began", models=[entrant.name for entrant in self.entrants])
         outbox, inbox = open_fan_in(len(self.entrants), self.question.priority)
@@ -134,7 +136,13 @@ class Comparison:
             outcome.word = "failed"
             raise
         finally:
-            self._log_end(outcome, inbox)
+            self._log_end(outcome, inbox.peak)
+
+    def let_go(self) -> None:
+        """Its request is over. Left before it was opened, it ends here, and nobody was asked."""
+        if not self._opened:
+            self._opened = True
+            self._log_end(Outcome(trio.current_time()), 0)
 
     def stop(self, code: ErrorCode, by: StoppedBy | None = None) -> list[str]:
         """End every model that still runs with this code; their `done`s and `complete` follow.
@@ -269,7 +277,7 @@ class Comparison:
         )
         self._on_done(done)
 
-    def _log_end(self, outcome: Outcome, inbox: Inbox) -> None:
+    def _log_end(self, outcome: Outcome, peak: int) -> None:
         failed = sum(done.error for done in outcome.dones)
         if outcome.word == "client_gone" and self._stopped is not None:
             outcome.word = self._stopped
@@ -282,7 +290,7 @@ class Comparison:
             failed=failed,
             chunks=sum(done.chunks for done in outcome.dones),
             wall_ms=milliseconds(trio.current_time() - outcome.started_at),
-            peak_buffer_used=inbox.peak,
+            peak_buffer_used=peak,
         )
 
 

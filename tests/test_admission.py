@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 import trio.testing
+from structlog.typing import EventDict
 
 from service.settings import Limits, Settings
 from service.testing import Script, Stall, app_for, open_app, open_exchange
@@ -44,8 +45,8 @@ async def test_a_place_is_given_back_at_the_end_of_each_answer(
                 assert exchange.status == 200
 
 
-async def test_a_client_that_leaves_before_its_response_begins_leaves_its_place(
-    autojump_clock: trio.testing.MockClock,
+async def test_a_client_that_leaves_before_its_response_begins_leaves_its_place_and_a_line(
+    autojump_clock: trio.testing.MockClock, log_lines: list[EventDict]
 ) -> None:
     script = Script("a", (1, "x"))
     app = app_for(script, settings=ONE_AT_A_TIME)
@@ -53,8 +54,12 @@ async def test_a_client_that_leaves_before_its_response_begins_leaves_its_place(
         async with open_exchange(app, "/compare-stream", json_body=ASKED) as exchange:
             await trio.testing.wait_all_tasks_blocked()  # the status waits to be taken
             exchange.disconnect()
+            await trio.testing.wait_all_tasks_blocked()  # and is taken by nobody
             assert await exchange.read() == b""
         assert script.opened == 0
+        # The head may have reached the client all the same, with the id of its comparison.
+        ended = [(line["outcome"], line["models"], line["chunks"]) for line in log_lines]
+        assert ended == [("client_gone", 1, 0)]
         async with open_exchange(app, "/compare", json_body=ASKED) as exchange:
             await exchange.read()
             assert exchange.status == 200
