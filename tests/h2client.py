@@ -64,11 +64,15 @@ class H2Client:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Receive, for every stream, until the condition holds."""
         while not condition():
-            data = await self._transport.receive_some()
-            assert data, "the server closed the connection"
-            for event in self._http.receive_data(bytes(data)):
-                self._take(event)
-            await self._flush()
+            await self._receive()
+
+    async def _receive(self) -> None:
+        """Receive once."""
+        data = await self._transport.receive_some()
+        assert data, "the server closed the connection"
+        for event in self._http.receive_data(bytes(data)):
+            self._take(event)
+        await self._flush()
 
     async def finish(self, *streams: H2Stream) -> None:
         """Receive until these have ended."""
@@ -92,8 +96,15 @@ class H2Client:
         self._http.send_headers(stream.id, headers, end_stream=body is None)
         await self._flush()
         if body is not None:
-            self._http.send_data(stream.id, body, end_stream=True)
-            await self._flush()
+            while body:
+                room = self._http.local_flow_control_window(stream.id)
+                size = min(len(body), room, self._http.max_outbound_frame_size)
+                if not size:
+                    await self._receive()  # until the server has taken what is on its way
+                    continue
+                self._http.send_data(stream.id, body[:size], end_stream=size == len(body))
+                body = body[size:]
+                await self._flush()
         return stream
 
     def _take(self, event: Any) -> None:

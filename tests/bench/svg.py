@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from math import log
 
-__all__ = ["Bar", "Curve", "Group", "bars", "lines"]
+__all__ = ["WIDTH", "Bar", "Curve", "Group", "bars", "lines", "page", "text"]
 
 WIDTH = 720
 LEFT, RIGHT = 130, 90
@@ -69,19 +69,19 @@ def bars(title: str, description: str, unit: str, groups: Sequence[Group]) -> st
     parts: list[str] = []
     y = TOP
     for group in groups:
-        parts.append(_text(0, y + 14, group.heading, "heading"))
+        parts.append(text(0, y + 14, group.heading, "heading"))
         y += 24
         for bar in group.bars:
             length = max(1.0, (WIDTH - LEFT - RIGHT) * bar.value / most)
             kind = "ours" if bar.ours else "other"
-            parts.append(_text(LEFT - 10, y + 15, bar.name, anchor="end"))
+            parts.append(text(LEFT - 10, y + 15, bar.name, anchor="end"))
             parts.append(
                 f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{length:.1f}" height="{BAR}"/>'
             )
-            parts.append(_text(LEFT + length + 8, y + 15, f"{_short(bar.value)} {unit}"))
+            parts.append(text(LEFT + length + 8, y + 15, f"{_short(bar.value)} {unit}"))
             y += BAR + BETWEEN_BARS
         y += BETWEEN_GROUPS - 24
-    return _page(title, description, y, parts)
+    return page(title, description, y, parts)
 
 
 def lines(title: str, description: str, axes: tuple[str, str], curves: Sequence[Curve]) -> str:
@@ -101,7 +101,7 @@ def lines(title: str, description: str, axes: tuple[str, str], curves: Sequence[
 
     parts = [f'<path class="axis" d="M{INDENT} {TOP}V{bottom}H{WIDTH - LEFT}"/>']
     for across in sorted({x for x, _ in points}):
-        parts.append(_text(place(across, 0)[0], bottom + 32, f"{across:g}", "quiet", "middle"))
+        parts.append(text(place(across, 0)[0], bottom + 32, f"{across:g}", "quiet", "middle"))
     for curve in curves:
         kind = "ours" if curve.ours else "other"
         beside = 20 if curve is lowest and len(curves) > 1 else -10
@@ -110,15 +110,16 @@ def lines(title: str, description: str, axes: tuple[str, str], curves: Sequence[
         parts.append(f'<polyline class="{kind} curve" points="{through}"/>')
         for (x, y), (_, up) in zip(placed, curve.points, strict=True):
             parts.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
-            parts.append(_text(x, y + beside, _short(up), anchor="middle"))
-        parts.append(_text(placed[-1][0] + 24, placed[-1][1] + 5, curve.name))
+            parts.append(text(x, y + beside, _short(up), anchor="middle"))
+        parts.append(text(placed[-1][0] + 24, placed[-1][1] + 5, curve.name))
     across_name, up_name = axes
-    parts.append(_text(WIDTH - LEFT, bottom + 52, across_name, "quiet", "end"))
-    parts.append(_text(0, TOP - 6, up_name, "quiet"))
-    return _page(title, description, bottom + 62, parts)
+    parts.append(text(WIDTH - LEFT, bottom + 52, across_name, "quiet", "end"))
+    parts.append(text(0, TOP - 6, up_name, "quiet"))
+    return page(title, description, bottom + 62, parts)
 
 
-def _page(title: str, description: str, height: float, parts: Sequence[str]) -> str:
+def page(title: str, description: str, height: float, parts: Sequence[str]) -> str:
+    """A whole picture: its parts, below its title and of the width of all of them."""
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}"'
@@ -126,14 +127,15 @@ def _page(title: str, description: str, height: float, parts: Sequence[str]) -> 
             f'<title id="title">{escape(title)}</title>',
             f'<desc id="description">{escape(description)}</desc>',
             f"<style>{STYLE}</style>",
-            _text(0, 18, title, "title"),
+            text(0, 18, title, "title"),
             *parts,
             "</svg>\n",
         ]
     )
 
 
-def _text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
+def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
+    """Words at a place; `kind` is a class of the style."""
     named = f' class="{kind}"' if kind else ""
     placed = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     return f"<text{named} {placed}>{escape(words)}</text>"

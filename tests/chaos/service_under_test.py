@@ -6,7 +6,7 @@ import json
 import os
 import resource
 import subprocess
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ __all__ = [
     "Service",
     "first_line",
     "open_service",
+    "processor_seconds",
     "raise_descriptor_limit",
     "shell_with_descriptors",
 ]
@@ -83,6 +84,8 @@ class Service:
         """The lines of its log, oldest first."""
         self.stray: list[str] = []
         """What it wrote to standard error that is no line of the log: a traceback, for one."""
+        self.take: Callable[[str], None] = self._keep
+        """What becomes of a line of standard error; a run of a night does not keep them all."""
 
     @property
     def address(self) -> Address:
@@ -118,8 +121,7 @@ class Service:
 
     def processor_seconds(self) -> float:
         """User and system time that it has taken so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(self.pid)
 
     def lines(self, event: str, **facts: object) -> list[LogLine]:
         """The log's lines of this event with these facts."""
@@ -151,9 +153,9 @@ class Service:
         async for data in self.process.stderr:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                self._take(line.decode(errors="replace"))
+                self.take(line.decode(errors="replace"))
 
-    def _take(self, line: str) -> None:
+    def _keep(self, line: str) -> None:
         try:
             parsed = json.loads(line)
         except ValueError:
@@ -171,18 +173,19 @@ async def open_service(
     options: Sequence[str] = (),
     shell: Sequence[str] = (),
     meddling: str | None = None,
+    meddler: str = "tests.chaos.meddled",
     stderr: int = subprocess.PIPE,
     bind: str = "127.0.0.1:0",
 ) -> AsyncIterator[Service]:
     """Start the service and wait until it is ready; killed if it outlives the context.
 
-    `meddling` names a fault that `tests.chaos.meddled` builds into the process. With another
+    `meddling` names a fault that the module `meddler` builds into the process. With another
     `stderr` than a pipe there is no log to look at.
     """
     command = ["serve", "--bind", bind, "--config", str(config), *options]
     module = "service"
     if meddling is not None:
-        command, module = [meddling, *command], "tests.chaos.meddled"
+        command, module = [meddling, *command], meddler
     # Each exit is seen at once: the log's reader ends with the process's standard error.
     async with (
         running(*command, shell=shell, module=module, stderr=stderr) as process,
@@ -198,6 +201,12 @@ async def open_service(
             raise AssertionError(f"the service did not start: {service.stray[-3:]}")
         yield service
         nursery.cancel_scope.cancel("the fault is over")
+
+
+def processor_seconds(pid: int) -> float:
+    """User and system time that a process has taken so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def first_line(process: trio.Process) -> str:

@@ -67,8 +67,12 @@ def chunked(data: bytes) -> bytes:
 class Talk:
     """One request, and the connection that it came on."""
 
-    def __init__(self, stream: Stream, upstream: Upstream, body: dict[str, Any]) -> None:
+    def __init__(
+        self, stream: Stream, upstream: Upstream, body: dict[str, Any], target: str = ""
+    ) -> None:
         self.body = body
+        self.target = target
+        """The path that was asked for."""
         self.whole = False
         """The response is whole: the connection may be used again."""
         self._stream = stream
@@ -226,6 +230,10 @@ class Upstream:
             lambda: not self.in_use, within=within, what="every request to the provider ended"
         )
 
+    def script_for(self, talk: Talk) -> Script:
+        """What is done with a request."""
+        return self.scripts.get(talk.model, self.scripts["ok"])
+
     async def serve(self, listener: trio.SocketListener) -> None:
         """Answer every connection, until cancelled."""
         self.port = listener.socket.getsockname()[1]
@@ -250,10 +258,11 @@ class Upstream:
     async def _converse(self, key: int, stream: Stream) -> None:
         received = bytearray(await stream.receive_some())
         while received:
-            body = await _read_body(stream, received)
-            if body is None:
+            asked = await _read_request(stream, received)
+            if asked is None:
                 return
-            talk = Talk(stream, self, body)
+            target, body = asked
+            talk = Talk(stream, self, body, target)
             self._states[key] = "busy"
             self.asked[talk.model] += 1
             async with trio.open_nursery() as nursery:
@@ -263,18 +272,20 @@ class Upstream:
                 nursery.cancel_scope.cancel("the service has said what comes next")
 
     async def _play(self, talk: Talk, key: int) -> None:
-        await self.scripts.get(talk.model, self.scripts["ok"])(talk)
+        await self.script_for(talk)(talk)
         if talk.whole:
             self._states[key] = "idle"
 
 
-async def _read_body(stream: Stream, received: bytearray) -> dict[str, Any] | None:
-    """Take one request out of the bytes; None when the connection ends in it."""
+async def _read_request(stream: Stream, received: bytearray) -> tuple[str, dict[str, Any]] | None:
+    """Take one request out of the bytes, its target and body; None when the connection ends."""
     while (end := received.find(b"\r\n\r\n")) < 0:
         if not await _receive(stream, received):
             return None
     size = 0
-    for line in bytes(received[:end]).split(b"\r\n"):
+    first, *lines = bytes(received[:end]).split(b"\r\n")
+    target = first.split(b" ")[1].decode()
+    for line in lines:
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
             size = int(value)
@@ -282,9 +293,9 @@ async def _read_body(stream: Stream, received: bytearray) -> dict[str, Any] | No
     while len(received) < size:
         if not await _receive(stream, received):
             return None
-    body = json.loads(bytes(received[:size]))
+    body = json.loads(bytes(received[:size])) if size else {}
     del received[:size]
-    return body if isinstance(body, dict) else {}
+    return target, body if isinstance(body, dict) else {}
 
 
 async def _receive(stream: Stream, received: bytearray) -> bool:
