@@ -15,15 +15,11 @@ from tests.chaos.clients import H1, Address, connect, open_h1, reset
 from tests.h2client import H2Client, H2Stream, open_h2
 from tests.soak.ledger import Ledger
 from tests.soak.plans import BAD, LOOKS, Behaviour, Plan
-from tests.soak.setup import CLOCKS
+from tests.soak.setup import Clocks
 from tests.soak.truth import Judged, judge_answers, judge_part, judge_stream
 
 __all__ = ["Clients", "Figures"]
 
-LONGEST = CLOCKS.total + 20
-"""Seconds that any client may take: every model has ended by its clocks before."""
-CUT_SECONDS = CLOCKS.write_timeout + 3
-"""Within which a client that does not read is cut."""
 COMPANION = 1_000_000_000
 """Added to a question's number for a second question over the same connection."""
 
@@ -50,6 +46,7 @@ class Clients:
         self,
         seed: int,
         address: Address,
+        clocks: Clocks,
         ledger: Ledger,
         figures: Figures,
         wrong: Callable[[str], None],
@@ -61,6 +58,7 @@ class Clients:
         """Questions whose clients are not through."""
         self.over: dict[int, float] = {}
         """When the clients of the last questions were through: nobody may work on them any more."""
+        self._clocks = clocks
         self._address = address
         self._url = f"http://{address[0]}:{address[1]}"
         self._wrong = wrong
@@ -80,10 +78,10 @@ class Clients:
     async def act(self, plan: Plan) -> None:
         """Play one plan to its end; never raises for what the service does."""
         try:
-            with self._asking(plan.number), trio.fail_after(LONGEST):
+            with self._asking(plan.number), trio.fail_after(self._clocks.longest):
                 await self._acts[plan.behaviour](plan)
         except trio.TooSlowError:
-            self._note(plan, f"took longer than {LONGEST:g} s")
+            self._note(plan, f"took longer than {self._clocks.longest:g} s")
         except Exception as exc:
             words = str(exc).partition("\nassert ")[0]
             self._note(plan, words if isinstance(exc, AssertionError) else repr(exc))
@@ -173,7 +171,7 @@ class Clients:
                 case 1:
                     assert isinstance(client.stream, trio.SocketStream)
                     await client.stream.send_eof()  # counts as gone
-                    await _closed(client)
+                    await _closed(client, self._clocks.cut)
             self._part(plan, client.headers, bytes(client.body))
 
     async def _leaves_over_http2(self, plan: Plan) -> None:
@@ -199,18 +197,18 @@ class Clients:
             async with open_h2(stream, self._url) as client:
                 asked = await client.post("/compare-stream", plan.body)
                 await client.until(lambda: bool(asked.headers))
-                await trio.sleep(CUT_SECONDS)
+                await trio.sleep(self._clocks.cut)
                 self._through(plan)
-                with trio.fail_after(CUT_SECONDS):
+                with trio.fail_after(self._clocks.cut):
                     await _until_cut(client, asked)
                 self._part(plan, asked.headers, bytes(asked.body))
             return
         async with open_h1(self._address, {}, receive_buffer=4096) as h1:
             await self._ask(h1, plan)
             await h1.until(lambda: h1.status)
-            await trio.sleep(CUT_SECONDS)
+            await trio.sleep(self._clocks.cut)
             self._through(plan)
-            await _closed(h1)
+            await _closed(h1, self._clocks.cut)
             assert not h1.ended, "it does not read, and its stream came to an end"
             self._part(plan, h1.headers, bytes(h1.body))
 
@@ -314,13 +312,13 @@ def _who(plan: Plan) -> str:
     return f"{plan.behaviour}, client {plan.number}"
 
 
-async def _closed(client: H1) -> None:
+async def _closed(client: H1, within: float) -> None:
     """Wait for the server to close the connection."""
-    with trio.move_on_after(CUT_SECONDS):
+    with trio.move_on_after(within):
         await client.receive()
         while not client.closed:
             await client.receive()
-    assert client.closed, f"it was not closed within {CUT_SECONDS:g} s"
+    assert client.closed, f"it was not closed within {within:g} s"
 
 
 async def _until_cut(client: H2Client, stream: H2Stream) -> None:

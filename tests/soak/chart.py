@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tests.bench.svg import WIDTH, page, text
-from tests.soak.report import figure
+from tests.soak.report import figure, signed
 from tests.soak.result import Result
 from tests.soak.sampling import Sample
 from tests.soak.series import Judgement
@@ -32,7 +32,7 @@ STRIPS: Sequence[tuple[str, str, Callable[[Sample], float | None]]] = (
 
 def drawn(result: Result) -> str:
     """The picture as SVG; what nobody could see has no strip."""
-    samples = [sample for sample in result.samples if not sample.phase.startswith("rest")]
+    samples = [sample for sample in result.samples if sample.phase in ("warm-up", "load")]
     end = max((sample.at for sample in samples), default=1.0)
     judged = {judgement.name: judgement for judgement in result.judgements}
     parts: list[str] = []
@@ -88,8 +88,8 @@ def _in_words(name: str, unit: str, judged: Judgement | None) -> str:
         return told
     slope = judged.slope
     return (
-        f"{told}: {slope.middle:+.2g} an hour "
-        f"({slope.low:+.2g} to {slope.high:+.2g}), {judged.verdict}"
+        f"{told}: {signed(slope.middle)} an hour "
+        f"({signed(slope.low)} to {signed(slope.high)}), {judged.verdict}"
     )
 
 

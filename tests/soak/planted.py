@@ -84,11 +84,12 @@ def lose_a_chunk() -> None:
 
 
 def trace_memory() -> None:
-    """At each SIGUSR1 a line of the log with what has grown since the one before."""
-    tracemalloc.start(12)
+    """From the first SIGUSR1 on: at each a line of the log for what has grown since the last."""
     before: list[tracemalloc.Snapshot] = []
 
     def compare(*_: object) -> None:
+        if not tracemalloc.is_tracing():
+            tracemalloc.start(12)
         gc.collect()
         ours = tracemalloc.Filter(False, tracemalloc.__file__)
         now = tracemalloc.take_snapshot().filter_traces([ours])

@@ -17,7 +17,7 @@ import time
 EVERY = 0.05
 REQUEST = b"GET /health HTTP/1.1\r\nHost: probe\r\n\r\n"
 LONGEST = 10.0
-"""Seconds without an answer, after which it gives up: then the service hangs, which others tell."""
+"""Seconds without an answer, after which it is told as so many, and asked for anew."""
 
 
 def ask(connection: socket.socket) -> float:
@@ -34,22 +34,35 @@ def ask(connection: socket.socket) -> float:
 
 
 def main(host: str, port: int) -> None:
-    """Ask until standard input ends."""
-    with socket.create_connection((host, port), timeout=LONGEST) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while True:
-            took: list[float] = []
-            late = 0.0
-            ends = time.perf_counter() + 1
-            while time.perf_counter() < ends:
-                took.append(ask(connection))
-                slept = time.perf_counter()
-                if select.select([sys.stdin], [], [], EVERY)[0]:
-                    return
-                late = max(late, 1000 * (time.perf_counter() - slept - EVERY))
-            took.sort()
-            told = [took[len(took) // 2], took[int(0.99 * len(took))], took[-1], late]
-            print(json.dumps([round(figure, 3) for figure in told]), flush=True)
+    """Ask until standard input ends, or nobody listens any more."""
+    while True:
+        try:
+            with socket.create_connection((host, port), timeout=LONGEST) as connection:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                while tell(connection):
+                    pass
+                return
+        except TimeoutError:
+            print(json.dumps([1000 * LONGEST] * 3 + [0.0]), flush=True)
+        except ConnectionError:
+            return  # others tell that the service is gone
+
+
+def tell(connection: socket.socket) -> bool:
+    """One second of it, and its line; False when it is to end."""
+    took: list[float] = []
+    late = 0.0
+    ends = time.perf_counter() + 1
+    while time.perf_counter() < ends:
+        took.append(ask(connection))
+        slept = time.perf_counter()
+        if select.select([sys.stdin], [], [], EVERY)[0]:
+            return False
+        late = max(late, 1000 * (time.perf_counter() - slept - EVERY))
+    took.sort()
+    told = [took[len(took) // 2], took[int(0.99 * len(took))], took[-1], late]
+    print(json.dumps([round(figure, 3) for figure in told]), flush=True)
+    return True
 
 
 if __name__ == "__main__":

@@ -38,8 +38,8 @@ class Provider(Upstream):
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.seed = seed
-        self.played: Counter[str] = Counter()
-        """Requests by kind of deed."""
+        self.by_provider: Counter[str] = Counter()
+        """Requests for answers, by provider."""
         self._requests: OrderedDict[tuple[int, str, str], int] = OrderedDict()
         self._open: dict[int, tuple[int, str, float]] = {}
         """Requests that are being answered: question, model, since when."""
@@ -59,7 +59,7 @@ class Provider(Upstream):
         self._requests[key] = request + 1
         if len(self._requests) > REMEMBERED:
             self._requests.popitem(last=False)
-        self.played[model.partition("~")[0]] += 1
+        self.by_provider[provider] += 1
         done = deed(self.seed, question, provider, model, request)
 
         async def script(talk: Talk) -> None:
@@ -86,7 +86,7 @@ class Provider(Upstream):
             "idle": self.idle,
             "busy": self.connections("busy"),
             "accepted": self.accepted,
-            "asked": sum(self.played.values()),
+            "asked": self.by_provider,
             "open": [
                 [question, model, now - since] for question, model, since in self._open.values()
             ],

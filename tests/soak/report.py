@@ -8,12 +8,15 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from tests.soak.result import Result
 from tests.soak.series import Judgement
 
-__all__ = ["as_json", "as_line", "as_table", "figure"]
+__all__ = ["RESULTS", "as_json", "as_line", "as_table", "figure", "signed", "write_between"]
+
+RESULTS = ("<!-- results: written by python -m tests.soak --write -->", "<!-- end of results -->")
 
 
 def figure(value: float) -> str:
@@ -23,6 +26,11 @@ def figure(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def signed(value: float) -> str:
+    """The same of a change."""
+    return f"{'+' if value >= 0 else '-'}{figure(abs(value))}"
 
 
 def as_line(what: str, result: Result) -> str:
@@ -45,20 +53,40 @@ def as_line(what: str, result: Result) -> str:
     return "  ".join(parts)
 
 
+def write_between(page: Path, result: Result) -> None:
+    """Put the figures into a page, between their marks."""
+    begin, end = RESULTS
+    before, begun, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, ended, after = rest.partition(end)
+    assert begun, f"{page} has no {begin}"
+    assert ended, f"{page} has no {end}"
+    text = f"{before}{begin}\n\n{as_markdown(result)}\n\n{end}{after}"
+    page.write_text(text, encoding="utf-8")
+
+
 def as_table(result: Result) -> str:
-    """The end of a run, as Markdown that can go into a page as it is."""
+    """The end of a run: its figures, and what was wrong."""
+    findings = result.findings
+    lines = ["", as_markdown(result), ""]
+    lines.append(f"{'passed' if result.passed else 'FAILED'}: {findings.count} wrong")
+    lines += [f"{times:6} x {kind}" for kind, times in findings.kinds.most_common(20)]
+    lines += [f"  first: {what}" for what in findings.first[:10]]
+    return "\n".join(lines)
+
+
+def as_markdown(result: Result) -> str:
+    """The figures, as they go into a page."""
     ended = sum(result.figures.endings.values())
     load = [sample for sample in result.samples if sample.phase == "load"]
     core = sum(sample.processor for sample in load) / len(load) if load else 0.0
     waited = sum(sample.waited for sample in load) / len(load) if load else 0.0
     lines = [
-        "",
         f"`python -m tests.soak --minutes {result.options.minutes:g} --seed {result.options.seed} "
         f"--rate {result.rate:g}{' --reload' if result.options.reload else ''}`",
         "",
         f"{result.begun} clients at {result.rate:g} a second ({result.why}), {ended} models read "
         f"to their ends, {result.ledger.ended} comparisons in the log, {result.left_out} clients "
-        f"left out, {result.reloads} reloads.",
+        f"left out, {result.reloads} reloads. Wrong: {result.findings.count}.",
         f"The service took {100 * core:.0f} % of a core, and waited for one in "
         f"{100 * waited:.0f} % of the time. Canary: {result.canary_tokens} numbers, longest gap "
         f"{1000 * result.canary_gap:.0f} ms. Longest answer to /health: "
@@ -83,9 +111,6 @@ def as_table(result: Result) -> str:
             "Others had the cores: times, and clocks that ran out, say more about them than about "
             "the service. Ask for a lower --rate, or run it where nothing else does.",
         ]
-    lines += ["", f"{'passed' if result.passed else 'FAILED'}: {result.findings.count} wrong"]
-    lines += [f"{times:6} x {kind}" for kind, times in result.findings.kinds.most_common(20)]
-    lines += [f"  first: {what}" for what in result.findings.first[:10]]
     return "\n".join(lines)
 
 
@@ -93,8 +118,8 @@ def _row(told: Judgement) -> str:
     unit = f" {told.unit}" if told.unit else ""
     slope = interval = "?"
     if told.slope is not None:
-        slope = f"{told.slope.middle:+.3g}{unit}"
-        interval = f"{told.slope.low:+.3g} to {told.slope.high:+.3g}"
+        slope = f"{signed(told.slope.middle)}{unit}"
+        interval = f"{signed(told.slope.low)} to {signed(told.slope.high)}"
     return (
         f"| {told.name} | {figure(told.first)}{unit} | {figure(told.last)}{unit} | {slope} | "
         f"{interval} | {told.bound:g}{unit} | {told.verdict} |"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tests.soak.ledger import Ledger
+from tests.soak.metrics import Metrics
 from tests.soak.sampling import Sample
 
-__all__ = ["AFTER", "BEFORE", "BETWEEN", "grown_meanwhile", "left_over"]
+__all__ = ["AFTER", "BEFORE", "BETWEEN", "grown_meanwhile", "left_over", "told_otherwise"]
 
 BEFORE, BETWEEN, AFTER = "rest before", "rest between", "rest after"
 STILL_MIB = 6.0
@@ -48,6 +49,25 @@ def left_over(base: Sample | None, sample: Sample, ledger: Ledger, *, short: boo
         if before is not None and now is not None and now - kept > before:
             left.append(f"{now - kept - before} {name} more than at the beginning")
     return left
+
+
+def told_otherwise(metrics: Metrics | None, ledger: Ledger, asked: Mapping[str, int]) -> list[str]:
+    """Where the service's own figures are not what was seen; nothing where it has none.
+
+    `asked`: how many requests each provider has got. A request that met a closing connection is
+    sent again, and may have been seen once or twice: one in a hundred.
+    """
+    if metrics is None:
+        return []
+    found = []
+    ended = metrics.total("compare_comparisons_ended_total")
+    if ended is not None and ended != ledger.ended:
+        found.append(f"/metrics says {ended:g} comparisons have ended, the log {ledger.ended}")
+    for provider, seen in asked.items():
+        told = metrics.total("compare_provider_requests_total", provider=provider)
+        if told is not None and abs(told - seen) > 3 + seen / 100:
+            found.append(f"/metrics says {told:g} requests to {provider}, who has seen {seen}")
+    return found
 
 
 def grown_meanwhile(rests: Mapping[str, Sample], comparisons: int) -> list[str]:

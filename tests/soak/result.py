@@ -9,6 +9,7 @@ from tests.soak.findings import Findings
 from tests.soak.ledger import Ledger
 from tests.soak.sampling import Sample
 from tests.soak.series import Judgement
+from tests.soak.setup import SHORT_CLOCKS, Clocks
 
 __all__ = ["Options", "Result"]
 
@@ -35,9 +36,19 @@ class Options:
         return self.minutes < 0.5
 
     @property
+    def clocks(self) -> Clocks:
+        """Those of the service."""
+        return SHORT_CLOCKS if self.short else Clocks()
+
+    @property
     def warm_up(self) -> float:
         """Seconds: a fifth, and no more than five minutes: caches of a thousand names are full."""
         return 0.0 if self.short else min(300.0, 12 * self.minutes)
+
+    @property
+    def ramp(self) -> float:
+        """Seconds of load until as many clients are there as there will be; not judged."""
+        return 0.0 if self.short else min(15.0, 3 * self.minutes)
 
     @property
     def every(self) -> float:

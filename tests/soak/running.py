@@ -18,19 +18,19 @@ from tests.chaos.canary import Canary
 from tests.chaos.clients import open_h1
 from tests.chaos.service_under_test import Service, open_service, raise_descriptor_limit
 from tests.chaos.waiting import comes
-from tests.soak.acting import LONGEST, Clients, Figures
+from tests.soak.acting import Clients, Figures
 from tests.soak.findings import Findings
 from tests.soak.ledger import Ledger
 from tests.soak.listening import Listening, open_canary
 from tests.soak.pace import Pace
 from tests.soak.plans import plan
-from tests.soak.resting import AFTER, BEFORE, BETWEEN, grown_meanwhile, left_over
+from tests.soak.resting import AFTER, BEFORE, BETWEEN, grown_meanwhile, left_over, told_otherwise
 from tests.soak.result import Options, Result
 from tests.soak.sampling import Desk, Probe, Providers, open_probe, open_providers
 from tests.soak.series import judge
-from tests.soak.setup import settings
+from tests.soak.setup import Clocks, settings
 
-__all__ = ["soak"]
+__all__ = ["first_of", "soak"]
 
 START_SECONDS = 20
 SETTLE_SECONDS = 20.0
@@ -60,7 +60,7 @@ async def soak(options: Options, say: Say) -> Result:
     errors = sys.stderr.fileno()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         async with open_canary(errors) as canary, open_providers(options.seed, errors) as others:
-            setup = Setup(Path(folder) / "compare.toml", others, canary)
+            setup = Setup(Path(folder) / "compare.toml", options.clocks, others, canary)
             setup.write()
             async with open_service(
                 setup.file, meddling=options.planted, meddler="tests.soak.planted"
@@ -68,7 +68,8 @@ async def soak(options: Options, say: Say) -> Result:
                 service.take = result.ledger.take
                 async with open_probe(service.address, errors) as probe:
                     await Run(result, service, setup, probe, say).play()
-    result.judgements = judge([sample for sample in result.samples if sample.phase == "load"])
+    load = [sample for sample in result.samples if sample.phase == "load"]
+    result.judgements = judge([sample for sample in load if sample.at > load[0].at + options.ramp])
     return result
 
 
@@ -77,13 +78,14 @@ class Setup:
     """What the service is told, and who is around it."""
 
     file: Path
+    clocks: Clocks
     providers: Providers
     canary: Canary
 
     def write(self, *, places: int = 1024) -> None:
         """Its settings."""
         ports = self.providers.port, self.providers.deaf, self.providers.nobody
-        self.file.write_text(settings(*ports, self.canary.base_url, places=places))
+        self.file.write_text(settings(self.clocks, *ports, self.canary.base_url, places=places))
 
 
 class Run:
@@ -99,7 +101,14 @@ class Run:
         self._say = say
         self._wrong = result.findings.add
         seed = result.options.seed
-        self._clients = Clients(seed, service.address, result.ledger, result.figures, self._wrong)
+        self._clients = Clients(
+            seed,
+            service.address,
+            setup.clocks,
+            result.ledger,
+            result.figures,
+            self._wrong,
+        )
         self._desk = Desk(service, setup.providers, probe)
         self._arrivals = random.Random(f"{seed} arrivals")
         pids = {
@@ -116,7 +125,7 @@ class Run:
             await self._phases()
         except* (AssertionError, OSError, trio.BrokenResourceError, trio.TooSlowError) as group:
             # The service is gone, or somebody of the harness: what is known so far is reported.
-            self._wrong(f"{self._phase}: it was broken off: {_first(group)!r}")
+            self._wrong(f"{self._phase}: it was broken off: {first_of(group)!r}")
         for what in grown_meanwhile(self._result.rests, self._result.begun):
             self._wrong(what)
         self._result.probe_longest_ms = self._probe.longest_ms
@@ -157,9 +166,11 @@ class Run:
             if self._result.options.reload:
                 nursery.start_soon(self._reload, ends, name="reloads")
             await self._arrive(nursery, ends, adjusting=adjusting)
+            self._phase = f"end of the {phase}"
             # Whoever is still there may come to an end, and then the canary.
-            nursery.cancel_scope.deadline = trio.current_time() + LONGEST + START_SECONDS
-            await comes(lambda: not self._clients.running, within=LONGEST)
+            longest = self._setup.clocks.longest
+            nursery.cancel_scope.deadline = trio.current_time() + longest + START_SECONDS
+            await comes(lambda: not self._clients.running, within=longest)
             listening.stop()
         if nursery.cancel_scope.cancelled_caught:
             self._wrong(f"{phase}: it did not come to its end")
@@ -198,6 +209,7 @@ class Run:
             if not left or trio.current_time() > gives_up:
                 break
             await trio.sleep(0.2)
+        left += told_otherwise(self._desk.metrics, ledger, self._desk.state["asked"])
         for what in left:
             self._wrong(f"{phase}: {what}")
         rests[phase] = sample
@@ -259,7 +271,7 @@ class Run:
         self._say(phase, self._result)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """What has happened, out of its groups."""
     exc: BaseException = group
     while isinstance(exc, BaseExceptionGroup):

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from tests.soak.deeds import DEAF, NOBODY
 
-__all__ = ["CALM", "CLOCKS", "MOODY", "NARROW", "PRICED", "PRICED_MODELS", "Clocks", "settings"]
+__all__ = [
+    "CALM",
+    "MOODY",
+    "NARROW",
+    "PRICED",
+    "PRICED_MODELS",
+    "SHORT_CLOCKS",
+    "Clocks",
+    "settings",
+]
 
 CALM = ("openai", "anthropic", "gemini", "ollama")
 """One for each dialect, with room for everybody: no refusal of theirs makes others wait."""
@@ -19,29 +28,42 @@ PRICED_MODELS = ("whole", "torn", "late", "endless", "cut")
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Short, so that each runs out often; long beside what a busy machine holds up a process."""
+    """Seconds. Short, so that each runs out often; long beside what a busy machine holds up."""
 
-    connect: float = 2
-    first_token: float = 5
-    idle: float = 3
-    total: float = 40
+    connect: float = 3
+    first_token: float = 8
+    idle: float = 4
+    total: float = 60
     heartbeat: float = 0.5
-    write_timeout: float = 2
+    write_timeout: float = 3
+
+    @property
+    def longest(self) -> float:
+        """What any client may take: every model has ended by its clocks before."""
+        return self.total + 20
+
+    @property
+    def cut(self) -> float:
+        """Within which a client that does not read is cut."""
+        return self.write_timeout + 3
 
 
-CLOCKS = Clocks()
+SHORT_CLOCKS = Clocks(connect=2, first_token=4, idle=3, total=40, write_timeout=2)
+"""For a run of seconds, which ends when the last of its clients does."""
 
 
-def settings(port: int, deaf: int, nobody: int, canary: str, *, places: int = 1024) -> str:
+def settings(
+    clocks: Clocks, port: int, deaf: int, nobody: int, canary: str, *, places: int = 1024
+) -> str:
     """The settings file; `places` are those of the calm providers."""
     tables = [
         'default_provider = "openai"',
         # So many that the load never meets the limit: what is refused for it can't be judged.
         "[limits]\nmax_comparisons = 2048",
-        f"[deadlines]\nconnect = {CLOCKS.connect}\nfirst_token = {CLOCKS.first_token}\n"
-        f"idle = {CLOCKS.idle}\ntotal = {CLOCKS.total}",
+        f"[deadlines]\nconnect = {clocks.connect}\nfirst_token = {clocks.first_token}\n"
+        f"idle = {clocks.idle}\ntotal = {clocks.total}",
         "[retries]\nattempts = 3\nbackoff = 0.1\nmost_backoff = 0.5\nlongest_wait = 3",
-        f"[stream]\nheartbeat = {CLOCKS.heartbeat}\nwrite_timeout = {CLOCKS.write_timeout}",
+        f"[stream]\nheartbeat = {clocks.heartbeat}\nwrite_timeout = {clocks.write_timeout}",
         # Often, so that the lists are fetched, and not found, while everything else goes on.
         "[catalogue]\nrefresh = 20",
         "[server]\ndrain = 3\nconnections_per_address = 8192",
