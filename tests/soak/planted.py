@@ -19,7 +19,6 @@ import trio
 
 import service.answer
 import service.comparison
-import service.outlet
 from service.cli import main
 
 __all__ = ["PLANTED", "TRACED"]
@@ -27,7 +26,7 @@ __all__ = ["PLANTED", "TRACED"]
 TRACED = "memory has grown"
 
 PAGE = 4096
-LOST_EVERY = 40
+DOUBLED_EVERY = 40
 FORGOTTEN: list[object] = []
 """What a comparison leaves behind."""
 
@@ -71,14 +70,14 @@ def lose_a_line_of_the_log() -> None:
     comparison._log_end = meddled
 
 
-def lose_a_chunk() -> None:
-    """Now and then a write keeps the first of its chunks only."""
+def double_a_chunk() -> None:
+    """Now and then a write has its last chunk twice."""
     answer = vars(service.answer)
     original, written = answer["encode_alike"], [0]
 
     def meddled(head: bytes, texts: Any) -> Any:
         written[0] += 1
-        return original(head, texts if written[0] % LOST_EVERY else texts[:-1])
+        return original(head, texts if written[0] % DOUBLED_EVERY else [*texts, texts[-1]])
 
     answer["encode_alike"] = meddled
 
@@ -110,7 +109,7 @@ PLANTED = {
     "memory": lose_memory,
     "task": lose_a_task,
     "line": lose_a_line_of_the_log,
-    "chunk": lose_a_chunk,
+    "chunk": double_a_chunk,
 }
 
 if __name__ == "__main__":

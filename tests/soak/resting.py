@@ -16,6 +16,8 @@ STILL_MIB = 6.0
 allocator keeps, and garbage that waits for its collection."""
 STILL_BYTES = 256
 """More for each comparison; the smallest thing that could be forgotten of one is larger."""
+FETCHING = 3
+"""Tasks: lists of models are fetched all the time, also from those who can't be reached."""
 WARM_MIB = 24.0
 """More where there was no warm-up: what is imported late, caches, and the first peak."""
 
@@ -41,7 +43,7 @@ def left_over(base: Sample | None, sample: Sample, ledger: Ledger, *, short: boo
         ("descriptors", idle),
         ("sockets", idle),
         ("unconnected", 0),
-        ("tasks", 0),
+        ("tasks", FETCHING),
         *([] if short else [("threads", 0)]),
     ):
         before, now = getattr(base, name), getattr(sample, name)
