@@ -90,7 +90,9 @@ class Comparison:
         meter: Meter | None = None,
         trace: Trace = UNTRACED,
     ) -> None:
-        self.id = secrets.token_urlsafe(16)
+        # In hexadecimal: base64 spells "sk-..." one time in some thousands, which the log takes
+        # for a key, and then hides whose line it is.
+        self.id = secrets.token_hex(16)
         self.question = question
         self.entrants = tuple(entrants)
         self._patience = patience

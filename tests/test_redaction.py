@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 import traceback
 from collections.abc import Sequence
@@ -102,6 +103,13 @@ def test_where_a_key_stands_it_is_hidden_whatever_it_looks_like(text: str, shown
 )
 def test_what_is_no_key_stays(text: str) -> None:
     assert hide_keys(text) == text
+
+
+def test_no_id_of_a_comparison_can_look_like_a_key() -> None:
+    # One that did would be hidden in its own log lines. No pattern of a key is hexadecimal.
+    ids = [Comparison(question("a"), [], Patience()).id for _ in range(100)]
+    assert all(re.fullmatch("[0-9a-f]{32}", id_) for id_ in ids)
+    assert [hide_keys(id_) for id_ in ids] == ids
 
 
 def test_the_secret_itself_is_hidden_wherever_and_however_often_it_stands() -> None:
