@@ -26,6 +26,7 @@ from tests.soak.deeds import KINDS, deed
 from tests.soak.findings import Findings
 from tests.soak.ledger import WAIT_SECONDS, Ledger
 from tests.soak.metrics import parsed, quantile
+from tests.soak.pace import allowed
 from tests.soak.plans import Plan, plan
 from tests.soak.sampling import Sample
 from tests.soak.series import judge
@@ -137,6 +138,29 @@ def test_a_wrong_argument_is_one_line_and_2(arguments: list[str], words: str) ->
     assert ran.stdout == ""
     assert ran.stderr.startswith(f"tests.soak: {words}")
     assert ran.stderr.count("\n") == 1
+
+
+# --- the rate -------------------------------------------------------------------------------------
+
+
+def test_the_service_gets_three_fifths_of_a_core() -> None:
+    assert allowed({"service": 0.03, "clients": 0.01}, cores=8, waited=0) == (20, "service")
+
+
+def test_the_slower_part_of_the_harness_sets_the_rate() -> None:
+    assert allowed({"service": 0.03, "clients": 0.06}, cores=8, waited=0) == (10, "clients")
+
+
+def test_all_processes_together_leave_a_part_of_the_cores() -> None:
+    costs = {"service": 0.02, "clients": 0.02, "providers": 0.01}
+    rate, who = allowed(costs, cores=1, waited=0)
+    assert rate == pytest.approx(16)
+    assert who == "all of them together"
+
+
+def test_where_others_have_the_cores_the_rate_is_lower() -> None:
+    rate, who = allowed({"service": 0.03, "clients": 0.01}, cores=8, waited=0.75)
+    assert (rate, who) == (5, "service, beside others on this machine,")
 
 
 # --- slopes ---------------------------------------------------------------------------------------

@@ -10,21 +10,22 @@ needs its share too: where it is the slower one, it sets the rate, and the repor
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import trio
 
 from tests.chaos.service_under_test import processor_seconds
 
-__all__ = ["Pace"]
+__all__ = ["Pace", "allowed"]
 
 FIRST_RATE = 4.0
 """Comparisons a second until something has been measured."""
 SHARE = 0.6
 """Of a core, for the service and for each of the harness's processes."""
 LOWEST_RATE = 0.5
-BUSY = 0.3
+BUSY = 0.2
+"""Part of the time; below it is what the processes of the harness take from each other."""
 OF_ALL_CORES = 0.8
 """For all of them together; the rest is the canary's, the probe's and the system's."""
 
@@ -50,11 +51,7 @@ class Pace:
         return cls(pids, begun, rate, "asked for", fixed=True)
 
     def adjust(self, waited: float = 0.0) -> None:
-        """Take the rate from what the comparisons have cost since the last call.
-
-        `waited`: the part of the time in which the service could have run and no core was free.
-        Where others take the cores, what is measured is theirs.
-        """
+        """Take the rate from what the comparisons have cost since the last call; see `allowed`."""
         if self.fixed:
             return
         spent = {name: processor_seconds(pid) for name, pid in self.pids.items()}
@@ -62,13 +59,23 @@ class Pace:
         if self._before is not None and begun > self._before[1]:
             comparisons = begun - self._before[1]
             costs = {name: (spent[name] - self._before[2][name]) / comparisons for name in spent}
-            limits = {name: SHARE / cost for name, cost in costs.items() if cost > 0}
-            cores = len(os.sched_getaffinity(0))
-            limits["all of them together"] = OF_ALL_CORES * cores / max(sum(costs.values()), 1e-9)
-            if waited > BUSY:
-                limits["others on this machine"] = self.rate * (1 - waited)
-            slowest = min(limits, key=lambda name: limits[name])
+            rate, who = allowed(costs, len(os.sched_getaffinity(0)), waited)
             # Half of the way each time: what comes at random costs more or less from time to time.
-            self.rate = max(LOWEST_RATE, round((self.rate + limits[slowest]) / 2, 1))
-            self.why = f"measured; {slowest} set it"
+            self.rate = max(LOWEST_RATE, round((self.rate + rate) / 2, 1))
+            self.why = f"measured; {who} set it"
         self._before = now, begun, spent
+
+
+def allowed(costs: Mapping[str, float], cores: int, waited: float) -> tuple[float, str]:
+    """How many comparisons a second, and who allows no more.
+
+    `costs`: processor seconds for each comparison, of each process. `waited`: the part of the time
+    in which the service could have run and no core was free. It takes that part of the rate away:
+    where others have the cores, less is left of them.
+    """
+    limits = {name: SHARE / cost for name, cost in costs.items() if cost > 0}
+    limits["all of them together"] = OF_ALL_CORES * cores / max(sum(costs.values()), 1e-9)
+    who = min(limits, key=lambda name: limits[name])
+    if waited > BUSY:
+        return limits[who] * (1 - waited), f"{who}, beside others on this machine,"
+    return limits[who], who
