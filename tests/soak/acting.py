@@ -163,7 +163,9 @@ class Clients:
         async with open_h1(self._address, {}) as client:
             await self._ask(client, plan)
             with trio.move_on_after(plan.moment):
-                self._judge(plan, client, judge_stream(self.seed, plan, await client.whole()))
+                await client.whole()
+            if client.ended:
+                self._judge(plan, client, judge_stream(self.seed, plan, bytes(client.body)))
                 return
             match plan.way % 4:
                 case 0:
@@ -179,6 +181,7 @@ class Clients:
             stream = await client.post("/compare-stream", plan.body)
             with trio.move_on_after(plan.moment):
                 await client.finish(stream)
+            if stream.ended:
                 comparison = stream.headers["x-comparison-id"]
                 self._take(plan, comparison, judge_stream(self.seed, plan, bytes(stream.body)))
                 return
