@@ -56,8 +56,8 @@ def left_over(base: Sample | None, sample: Sample, ledger: Ledger, *, short: boo
 def told_otherwise(metrics: Metrics | None, ledger: Ledger, asked: Mapping[str, int]) -> list[str]:
     """Where the service's own figures are not what was seen; nothing where it has none.
 
-    `asked`: how many requests each provider has got. A request that met a closing connection is
-    sent again, and may have been seen once or twice: one in a hundred.
+    `asked`: how many requests each provider has got. Among the service's are those that never
+    reached it, since their clients had left: of these clients many leave at once.
     """
     if metrics is None:
         return []
@@ -67,7 +67,7 @@ def told_otherwise(metrics: Metrics | None, ledger: Ledger, asked: Mapping[str, 
         found.append(f"/metrics says {ended:g} comparisons have ended, the log {ledger.ended}")
     for provider, seen in asked.items():
         told = metrics.total("compare_provider_requests_total", provider=provider)
-        if told is not None and abs(told - seen) > 3 + seen / 100:
+        if told is not None and not 0.99 * seen - 3 <= told <= 1.05 * seen + 10:
             found.append(f"/metrics says {told:g} requests to {provider}, who has seen {seen}")
     return found
 

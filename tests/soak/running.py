@@ -41,6 +41,8 @@ WORKS_ON_SECONDS = 5.0
 but the machine, and the machine may be busy."""
 MOST_CLIENTS = 1500
 """At once. Whoever would be one more is left out, and the report says how many were."""
+REREAD = "settings read again"
+"""What the log says of a SIGHUP that was heeded; of one that was not it tells an error."""
 ADJUST_SECONDS = 5.0
 TRACE_SECONDS = 10.0
 """What a service may take to say what its memory went to; nothing else goes on meanwhile."""
@@ -209,6 +211,8 @@ class Run:
             if not left or trio.current_time() > gives_up:
                 break
             await trio.sleep(0.2)
+        if phase == AFTER and (read := ledger.events[REREAD]) != self._result.reloads:
+            left.append(f"{self._result.reloads} times SIGHUP, and the settings were read {read}")
         left += told_otherwise(self._desk.metrics, ledger, self._desk.state["asked"])
         for what in left:
             self._wrong(f"{phase}: {what}")
