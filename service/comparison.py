@@ -120,11 +120,8 @@ class Comparison:
         cancels every model; when it has been left, no task or connection of the comparison
         remains.
         """
-        self._opened = True
-        outcome = Outcome(trio.current_time())
-        self._log.info("comparison began", models=[entrant.name for entrant in self.entrants])
+        outcome = self._begin()
         outbox, inbox = open_fan_in(len(self.entrants), self.question.priority)
-        self._trace.begins(self.id, len(self.entrants))
         try:
             async with trio.open_nursery() as nursery:
                 heartbeat = Heartbeat(self._heartbeat, inbox, outbox)
@@ -143,8 +140,7 @@ class Comparison:
     def let_go(self) -> None:
         """Its request is over. Left before it was opened, it ends here, and nobody was asked."""
         if not self._opened:
-            self._opened = True
-            self._log_end(Outcome(trio.current_time()), 0)
+            self._log_end(self._begin(), 0)
 
     def stop(self, code: ErrorCode, by: StoppedBy | None = None) -> list[str]:
         """End every model that still runs with this code; their `done`s and `complete` follow.
@@ -278,6 +274,12 @@ class Comparison:
             **(end.error.facts() if end.error else {}),
         )
         self._on_done(done)
+
+    def _begin(self) -> Outcome:
+        self._opened = True
+        self._log.info("comparison began", models=[entrant.name for entrant in self.entrants])
+        self._trace.begins(self.id, len(self.entrants))
+        return Outcome(trio.current_time())
 
     def _log_end(self, outcome: Outcome, peak: int) -> None:
         failed = sum(done.error for done in outcome.dones)

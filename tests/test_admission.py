@@ -58,8 +58,9 @@ async def test_a_client_that_leaves_before_its_response_begins_leaves_its_place_
             assert await exchange.read() == b""
         assert script.opened == 0
         # The head may have reached the client all the same, with the id of its comparison.
-        ended = [(line["outcome"], line["models"], line["chunks"]) for line in log_lines]
-        assert ended == [("client_gone", 1, 0)]
+        began, ended = log_lines
+        assert began["event"] == "comparison began"
+        assert (ended["outcome"], ended["models"], ended["chunks"]) == ("client_gone", 1, 0)
         async with open_exchange(app, "/compare", json_body=ASKED) as exchange:
             await exchange.read()
             assert exchange.status == 200
