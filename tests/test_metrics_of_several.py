@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -33,6 +34,16 @@ def folder() -> Iterator[Path]:
 
 def names_in(folder: Path) -> list[str]:
     return [path.name for path in folder.glob("*.figures")]
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class Process:
@@ -121,6 +132,22 @@ async def test_one_that_does_not_answer_is_counted_as_it_was_last(folder: Path) 
             hangs.count = 20
             with trio.fail_after(10):
                 assert (await one.told())[0] == 11
+
+
+async def test_without_a_descriptor_left_the_bell_is_not_answered_and_nothing_ends(
+    folder: Path,
+) -> None:
+    one = Process(folder, 1)
+    async with alive(one):
+        [bell] = folder.glob("*.bell")
+        with socket.socket(socket.AF_UNIX) as rings:
+            with no_descriptor_left():
+                rings.connect(str(bell))
+                await trio.testing.wait_all_tasks_blocked()
+            with trio.fail_after(5):
+                await trio.lowlevel.wait_readable(rings)
+            assert rings.recv(1) == b"", "answered when it could be again"
+        assert await one.told() == (1, 0)
 
 
 async def test_the_longest_of_several_is_told_where_a_sum_would_mean_nothing(folder: Path) -> None:

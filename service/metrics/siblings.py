@@ -39,6 +39,8 @@ WRITTEN_EVERY = 5.0
 """Seconds between two writings without being asked: what is lost when a process is killed."""
 MOST_RINGS = 16
 """That wait to be heard; whoever finds no place reads what is there."""
+DEAF_SECONDS = 0.1
+"""Until the bell is heeded again when it could not be; as long as Trio's own listeners wait."""
 GONE = "gone"
 OURS_ALONE = 0o700
 
@@ -123,7 +125,11 @@ class Siblings:
     async def _heed_the_bell(self) -> None:
         bell = trio.socket.from_stdlib_socket(self._bell)
         while True:
-            rings, _ = await bell.accept()
+            try:
+                rings, _ = await bell.accept()
+            except OSError:  # no descriptor is left, or whoever rang has gone
+                await trio.sleep(DEAF_SECONDS)
+                continue
             with rings, suppress(OSError):
                 await self._write()
 
