@@ -43,6 +43,16 @@ print(json.dumps({"seen": seen, "page": page, "events": events}))
 """
 """What a caller does, by the image's own Python: there is no curl in it."""
 
+HURRIED = """
+[catalogue]
+refresh = 0
+
+[providers.sim]
+dialect = "simulated"
+speed = 20
+"""
+"""Behind the settings: nobody is asked for a list, and the simulator is quick."""
+
 WITHOUT_WRITABLE_CODE = """
 import ctypes, os, sys
 PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
@@ -84,12 +94,12 @@ def run_of(name: str, dockerfile: Dockerfile) -> Run:
 
 @contextmanager
 def mounted(image: Image, run: Run) -> Iterator[None]:
-    """The settings and the key where the run looks for them. Nobody is asked for a list."""
+    """The settings and the key where the run looks for them."""
     if run.settings is None:
         yield
         return
     files = {
-        "/etc/compare-stream/compare.toml": f"{run.settings}\n[catalogue]\nrefresh = 0\n",
+        "/etc/compare-stream/compare.toml": f"{run.settings}\n{HURRIED}",
         run.environment["OPENROUTER_API_KEY_FILE"]: "sk-or-of-this-test\n",
     }
     for path, text in files.items():
