@@ -59,8 +59,7 @@ def as_read(families: Iterable[Family]) -> Figures:
     """Families as they will be read."""
     figures = Figures()
     for family in families:
-        for (suffix, values), value in family.samples.items():
-            names = (*family.labels, "le") if suffix == "_bucket" else family.labels
-            labels = tuple(sorted(label for label in zip(names, values, strict=True) if label[1]))
-            figures.setdefault(f"{family.name}{suffix}", {})[labels] = value
+        for suffix, labels, value in family.points():
+            key = tuple(sorted(labels.items()))
+            figures.setdefault(f"{family.name}{suffix}", {})[key] = value
     return figures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from service.errors import ProviderError
 from service.events import Usage
 from service.histogram import Histogram
 from service.metrics import Metrics, measure_lag
+from service.metrics.family import Family
 from service.metrics.names import METRICS
 from service.providers import Ending
 from service.settings import Limits, ProviderSettings, Server, Settings, Stream
@@ -422,6 +424,31 @@ async def test_metrics_are_served_while_a_comparison_runs_and_to_who_reads_openm
             response = await client.get(f"{url}/metrics", headers=[(b"Accept", odd)])
             assert response.status_code == 200
             assert read(response.text)
+
+
+async def test_the_lines_are_made_in_a_thread_and_not_where_answers_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made_in: set[int] = set()
+    points = Family.points
+
+    def noted(family: Family) -> Any:
+        made_in.add(threading.get_ident())
+        return points(family)
+
+    monkeypatch.setattr(Family, "points", noted)
+    app = app_for(Script("a", (0, "x")))
+    metrics = Metrics.of(app)
+    assert metrics is not None
+    async with open_app(app):
+        await ask(app, "a:m")
+        body, _ = await metrics.render("")
+        [seconds] = [found for found in metrics._collect() if found.name == SECONDS]
+    assert f"{SECONDS}_bucket".encode() in body
+    assert made_in, "and so there are points to make"
+    assert threading.get_ident() not in made_in
+    [(counts, _)] = seconds.histograms.values()
+    assert len(counts) == len(seconds.bounds) + 1, "nor are they made to be kept"
 
 
 async def test_every_metric_is_there_from_the_beginning() -> None:

@@ -16,8 +16,9 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
+from service.histogram import Histogram
 from service.metrics import Metrics
-from service.metrics.family import Family, Merge
+from service.metrics.family import Family, Merge, merged
 from service.metrics.siblings import Siblings, folder_of
 from service.testing import Script, app_for, open_server
 from tests.clients import ask
@@ -32,8 +33,8 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def names_in(folder: Path) -> list[str]:
-    return [path.name for path in folder.glob("*.figures")]
+def names_in(folder: Path, pattern: str = "*.figures") -> list[str]:
+    return [path.name for path in folder.glob(pattern)]
 
 
 @contextmanager
@@ -56,9 +57,9 @@ class Process:
         self.siblings = Siblings(folder, self.collect)
 
     def collect(self) -> list[Family]:
-        counter = Family("c", "counter", "", samples={})
+        counter = Family("c", "counter", "")
         counter.set(self.count)
-        gauge = Family("g", "gauge", "", merge=self.merge, samples={})
+        gauge = Family("g", "gauge", "", merge=self.merge)
         gauge.set(self.now)
         return [counter, gauge]
 
@@ -139,7 +140,7 @@ async def test_without_a_descriptor_left_the_bell_is_not_answered_and_nothing_en
 ) -> None:
     one = Process(folder, 1)
     async with alive(one):
-        [bell] = folder.glob("*.bell")
+        [bell] = [folder / name for name in names_in(folder, "*.bell")]
         with socket.socket(socket.AF_UNIX) as rings:
             with no_descriptor_left():
                 rings.connect(str(bell))
@@ -154,6 +155,22 @@ async def test_the_longest_of_several_is_told_where_a_sum_would_mean_nothing(fol
     one, other = Process(folder, 0, now=3, merge="max"), Process(folder, 0, now=5, merge="max")
     async with alive(one, other):
         assert await one.told() == (0, 5)
+
+
+def test_histograms_are_added_bound_by_bound_and_not_to_those_of_other_bounds() -> None:
+    def counted(*values: float, bounds: tuple[float, ...] = (1.0, 2.0)) -> list[Family]:
+        histogram = Histogram(bounds)
+        for value in values:
+            histogram.observe(value)
+        family = Family("h", "histogram", "", ("x",))
+        family.set_histogram(histogram, "a")
+        return [family]
+
+    one, other = counted(0.5, 1.5, 9), counted(1, 2)
+    figures = as_read(merged([one, other, counted(3, bounds=(1.0,)), counted()]))
+    assert figures.buckets("h") == {"1.0": 2, "2.0": 2, "+Inf": 1}
+    assert (figures.of("h_count", x="a"), figures.of("h_sum", x="a")) == (5, 14)
+    assert as_read(one).of("h_count") == 3, "what was added to is as it was"
 
 
 async def test_figures_of_another_version_are_not_added(folder: Path) -> None:

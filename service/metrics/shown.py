@@ -111,9 +111,7 @@ class _Gathered(Collector):
     def collect(self) -> Iterator[Metric]:
         for family in self._families:
             metric = Metric(family.name, family.help, family.kind)
-            for (suffix, values), value in family.samples.items():
-                names = (*family.labels, "le") if suffix == "_bucket" else family.labels
-                labels = {name: text for name, text in zip(names, values, strict=True) if text}
+            for suffix, labels, value in family.points():
                 metric.add_sample(f"{family.name}{suffix}", labels, value)
             yield metric
 
