@@ -135,7 +135,11 @@ async def test_what_has_not_been_sent_is_sent_when_serving_ends(
     assert sorted(names) == ["POST /compare-stream", "chat a"]
     who = attributes(sent)
     assert (who["service.name"], who["service.version"]) == ("compare-stream", __version__)
-    assert {line["event"] for line in log_lines} == {"model ended", "comparison ended"}
+    assert [line["event"] for line in log_lines] == [
+        "comparison began",
+        "model ended",
+        "comparison ended",
+    ]
 
 
 async def test_who_we_are_is_said_by_the_usual_variables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,7 +181,7 @@ async def ended(process: trio.Process) -> list[dict[str, Any]]:
 
 def others(log: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lines that are no comparison's."""
-    usual = ("model ended", "comparison ended", "asked again", "draining")
+    usual = ("comparison began", "model ended", "comparison ended", "asked again", "draining")
     return [line for line in log if line["event"] not in usual]
 
 
