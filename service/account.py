@@ -76,8 +76,19 @@ class Account:
 
     @property
     def chunks_before(self) -> int:
-        """Chunks without those that were handed on last."""
-        return self.chunks - self._last[0]
+        """Chunks without those that were handed on last, and what went in front of the first."""
+        before = self._before
+        return 0 if before == self._begun else before[0]
+
+    @property
+    def _before(self) -> tuple[int, int, int]:
+        """Chunks, characters, and characters of thinking without what was handed on last."""
+        chunks, characters, reasoning = self._last
+        return (
+            self.chunks - chunks,
+            self._characters - characters,
+            self._reasoning_characters - reasoning,
+        )
 
     @property
     def tokens(self) -> int:
@@ -158,12 +169,10 @@ class Account:
 
     def take_back(self) -> None:
         """What was handed on last has not been taken, and will not be."""
-        chunks, characters, reasoning = self._last
-        self.chunks -= chunks
-        self._characters -= characters
-        self._reasoning_characters -= reasoning
-        if self._begun == (self.chunks, self._characters, self._reasoning_characters):
-            self.chunks = self._characters = self._reasoning_characters = 0  # that was the first
+        before = self._before
+        if before == self._begun:
+            before = (0, 0, 0)  # that was the first
+        self.chunks, self._characters, self._reasoning_characters = before
 
     def finished(self, ending: Ending) -> Done:
         """The `done` of a whole answer."""

@@ -196,6 +196,23 @@ async def test_a_chunk_that_nobody_took_is_never_counted(autojump_clock: MockClo
     assert figures.of("compare_chunks_total") <= 3
 
 
+async def test_what_a_hedge_held_back_is_not_counted_before_it_is_taken(
+    autojump_clock: MockClock,
+) -> None:
+    app = app_for(
+        Script("a", (0.2, "\n"), (0, "x"), (0, Stall())), Script("b", (0.1, "y"), (0, Stall()))
+    )
+    async with open_app(app):
+        hedged = asking("a:m", "b:m", hedge_after=100)
+        async with open_exchange(app, ASKED, json_body=hedged) as exchange:
+            await exchange.next_body()
+            await trio.sleep(1)  # what b says is on its way, and nothing of a's is taken
+            before = figures_of(app).of("compare_chunks_total", provider="a")
+        after = figures_of(app)
+    assert after.of(f"{FIRST}_count", gen_ai_provider_name="a") == 1, "though something was said"
+    assert before == after.of("compare_chunks_total", provider="a") == 0, "no count goes back"
+
+
 async def test_what_was_gathered_and_not_streamed_is_counted_too(autojump_clock: MockClock) -> None:
     app = app_for(Script("a", (0, "1"), (0, "2")))
     async with open_app(app):
