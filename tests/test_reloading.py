@@ -35,6 +35,7 @@ from service.testing import Script, Stall, open_app, open_exchange, open_wire
 from tests.clients import ask, asking, call
 from tests.grammar import check_stream
 from tests.providing import Capped
+from tests.scraping import figures_of
 
 ELSEWHERE = "http://127.0.0.1:9/elsewhere"
 
@@ -298,6 +299,26 @@ async def test_a_provider_that_comes_back_to_its_address_meets_those_that_still_
         assert shared_of(app).limiters.of("p") is not limiter
         await renew(app, here)
         assert shared_of(app).limiters.of("p") is limiter
+
+
+async def test_who_still_runs_and_waits_at_the_old_address_is_shown(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    here = Settings(default_provider="p", providers=named("p", most=2))
+    there = replace(here, providers=named("p", most=1, base_url=ELSEWHERE))
+    app = Rosters(p=Capped("p", 100, seconds=10)).app(here)
+    async with open_app(app), trio.open_nursery() as nursery:
+        nursery.start_soon(ask, app, "1", "2", "3")
+        await trio.testing.wait_all_tasks_blocked()
+        await renew(app, there)
+        nursery.start_soon(ask, app, "4", "5")
+        await trio.testing.wait_all_tasks_blocked()
+        figures = figures_of(app)
+        await renew(app, replace(there, limits=Limits(max_models=8)))
+        assert figures_of(app).of("compare_limiter_running") == 3, "one limiter is counted once"
+    assert figures.of("compare_limiter_running", provider="p") == 3
+    assert figures.of("compare_models_queued", provider="p") == 2
+    assert figures.of("compare_limiter_ceiling", provider="p") == 1, "the one in force"
 
 
 async def test_the_tally_the_days_counts_and_the_experience_stay(

@@ -10,7 +10,6 @@ import trio
 from prometheus_client import ProcessCollector
 
 from service import __version__, log
-from service.limiter import Limiter
 from service.metrics.family import Family
 from service.metrics.names import METRICS, family
 from service.providers.roster import Roster
@@ -93,18 +92,22 @@ def _truth(value: bool) -> str:
 
 def _of_providers(families: _Families, shared: Shared) -> None:
     families.count("compare_provider_requests", _each(shared, shared.meter.requests))
-    ceilings: dict[str, int] = {}
-    limiters: dict[str, Limiter | None] = {}
-    for generation in shared.generations:  # those that are in force no more still have requests
-        ceilings |= generation.settings.ceilings()
+    waiting, running = Counter[str](), Counter[str]()
+    counted = set()
+    for generation in shared.generations:  # in older ones some wait, and some run, to their end
+        ceilings = generation.settings.ceilings()
         for provider in generation.settings.providers:
-            limiters[provider] = generation.limiters.of(provider)
-    for provider, limiter in limiters.items():
-        families["compare_models_queued"].set(limiter.waiting if limiter else 0, provider)
-        if limiter is not None:
-            families["compare_limiter_limit"].set(ceilings[provider], provider)
-            families["compare_limiter_ceiling"].set(limiter.limit, provider)
-            families["compare_limiter_running"].set(limiter.running, provider)
+            limiter = generation.limiters.of(provider)
+            waiting[provider] += 0
+            if limiter is not None and id(limiter) not in counted:
+                counted.add(id(limiter))  # generations share that of a provider at one address
+                waiting[provider] += limiter.waiting
+                running[provider] += limiter.running
+            if limiter is not None:
+                families["compare_limiter_limit"].set(ceilings[provider], provider)
+                families["compare_limiter_ceiling"].set(limiter.limit, provider)
+    families.count("compare_models_queued", waiting.items())
+    families.count("compare_limiter_running", running.items())
     for provider, waits in shared.meter.waits.items():
         families["compare_limiter_wait_seconds"].set_histogram(waits, provider)
     connections: Counter[tuple[str, str]] = Counter()
