@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import socket
 import tempfile
@@ -214,6 +215,24 @@ async def test_where_they_cannot_meet_each_tells_its_own_and_the_log_says_so(
     assert read(body.decode()).of("compare_chunks_total") == 1
     [line] = [line for line in lines if line["event"] == "metrics of this process only"]
     assert line["log_level"] == "warning"
+
+
+async def test_counts_that_can_not_be_gathered_any_more_fail_and_do_not_go_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    app = app_for(Script("a", (0, "x")))
+    metrics = Metrics.of(app)
+    assert metrics is not None
+    async with open_server(app) as url, trio.open_nursery() as nursery:
+        nursery.start_soon(metrics.keep, "127.0.0.1:80")
+        await trio.testing.wait_all_tasks_blocked()
+        shutil.rmtree(folder / f"compare-stream-{os.getuid()}")
+        async with httpx.AsyncClient() as client:
+            response = await client.get(f"{url}/metrics")
+        assert response.status_code == 503
+        assert "can't be gathered" in response.text
+        nursery.cancel_scope.cancel("seen")
 
 
 # --- with real processes ----------------------------------------------------------------------

@@ -85,18 +85,18 @@ class Metrics:
     async def render(self, accept: str) -> tuple[bytes, str]:
         """The figures in a format that the client takes, and that format's media type.
 
-        In a thread: of a hundred models they are 10 000 lines, and answers would wait.
+        Raises `OSError` where processes have met, and can't hear of each other any more: the
+        figures of one would go back, which Prometheus takes for a restart.
+
+        In a thread: of a hundred models they are 9000 lines and more, and answers would wait.
         """
         families = await self._gather()
         return await trio.to_thread.run_sync(_rendered, families, accept, limiter=self._rendering)
 
     async def _gather(self) -> list[Family]:
-        if self._siblings is not None:
-            try:
-                return await self._siblings.figures()
-            except OSError as exc:
-                log.warning("metrics of this process only", reason=str(exc))
-        return self._collect()
+        if self._siblings is None:
+            return self._collect()
+        return await self._siblings.figures()
 
     def _collect(self) -> list[Family]:
         return collected(self._shared)
