@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import shutil
@@ -150,6 +151,24 @@ async def test_without_a_descriptor_left_the_bell_is_not_answered_and_nothing_en
                 await trio.lowlevel.wait_readable(rings)
             assert rings.recv(1) == b"", "answered when it could be again"
         assert await one.told() == (1, 0)
+
+
+async def test_whoever_tidies_up_passes_over_the_folder_while_somebody_is_there(
+    folder: Path,
+) -> None:
+    def may_be_tidied() -> bool:
+        tidier = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(tidier, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(tidier)
+        return True
+
+    async with alive(Process(folder, 1)), alive(Process(folder, 1)):
+        assert not may_be_tidied()
+    assert may_be_tidied()
 
 
 async def test_the_longest_of_several_is_told_where_a_sum_would_mean_nothing(folder: Path) -> None:

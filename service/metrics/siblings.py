@@ -84,6 +84,10 @@ class Siblings:
     def __enter__(self) -> Siblings:
         # Nothing is served yet, and others hold the lock for a moment only.
         with self._locked(fcntl.LOCK_EX), ExitStack() as held:
+            # Whoever tidies up temporary folders passes over a locked one (tmpfiles.d(5), "Age").
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            held.callback(os.close, folder)
+            fcntl.flock(folder, fcntl.LOCK_SH)
             self._bury_the_dead()
             alive = held.enter_context(self._path(self._name, "alive").open("wb"))
             fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
