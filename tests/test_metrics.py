@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -115,6 +116,22 @@ async def test_the_wait_in_our_line_is_not_the_answers_time(autojump_clock: Mock
     assert figures.buckets("compare_limiter_wait_seconds") == {"0.005": 1, "2.5": 1}
     assert figures.of("compare_limiter_wait_seconds_sum", provider="a") == 2
     assert figures.of("compare_models_queued") == figures.of("compare_models_running") == 0
+
+
+async def test_who_was_never_asked_has_no_times(autojump_clock: MockClock) -> None:
+    one_at_a_time = Settings(
+        providers={"a": ProviderSettings(dialect="simulated", max_concurrency=1)}
+    )
+    app = app_for(Script("a", (0, "x"), (0, Stall())), settings=one_at_a_time)
+    async with open_app(app):
+        async with open_exchange(app, ASKED, json_body=asking("a:m", "a:n")) as exchange:
+            await exchange.next_body()
+            await trio.sleep(1)
+            exchange.disconnect()
+            await exchange.read()
+        figures = figures_of(app)
+    assert figures.of("compare_models_ended_total", outcome="cancelled") == 2
+    assert figures.of(f"{SECONDS}_count") == 1
 
 
 async def test_tokens_that_nobody_reported_are_counted_apart(autojump_clock: MockClock) -> None:
@@ -367,6 +384,10 @@ async def test_connections_to_providers_are_busy_or_idle_or_gone() -> None:
                 while b'"chunk"' not in (await exchange.next_body() or b'"chunk"'):
                     pass
                 assert connections("stalls") == (1, 0)
+                shared = Shared.of(app)
+                assert shared is not None
+                shared.put_in_force(await shared.open_next(replace(shared.settings, keys={})))
+                assert connections("stalls") == (1, 0), "whatever settings are in force meanwhile"
                 exchange.disconnect()
                 with trio.move_on_after(5):
                     await exchange.read()
@@ -466,6 +487,20 @@ async def test_the_lines_are_made_in_a_thread_and_not_where_answers_wait(
     assert threading.get_ident() not in made_in
     [(counts, _)] = seconds.histograms.values()
     assert len(counts) == len(seconds.bounds) + 1, "nor are they made to be kept"
+
+
+async def test_what_can_happen_to_a_provider_is_there_with_0_before_it_does() -> None:
+    """Of what appears with its first count, Prometheus sees no increase."""
+    app = app_for(Script("a"), settings=Settings(providers={"a": ProviderSettings("simulated")}))
+    async with open_app(app):
+        figures = figures_of(app)
+    for name in (
+        "compare_chunks_total",
+        "compare_provider_requests_total",
+        "compare_models_running",
+        "compare_models_queued",
+    ):
+        assert figures[name] == {(("provider", "a"),): 0}
 
 
 async def test_every_metric_is_there_from_the_beginning() -> None:

@@ -8,7 +8,9 @@ import resource
 import shutil
 import signal
 import socket
+import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -47,6 +49,17 @@ def no_descriptor_left() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def may_be_locked(path: Path) -> bool:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(file)
+    return True
 
 
 class Process:
@@ -128,6 +141,80 @@ async def test_one_that_was_killed_is_counted_as_it_was_last(folder: Path) -> No
         assert await one.told() == (11, 0)
 
 
+async def test_what_nobody_asked_for_is_written_now_and_then_for_the_case_of_a_kill(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.metrics.siblings.WRITTEN_EVERY", 0.01)
+    process = Process(folder, 1)
+    async with alive(process):
+        process.count = 2
+        with trio.fail_after(5):
+            while counted_in(folder, process) != 2:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+
+
+def counted_in(folder: Path, process: Process) -> float:
+    name = process.siblings._name
+    return as_read(Siblings(folder, list)._load(name)).of("c_total")
+
+
+async def test_nobody_is_added_to_those_that_have_gone_while_all_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written of the one and not yet removed of the other would be counted twice."""
+    one = Process(folder, 1)
+    could_be_added: list[bool] = []
+    load = Siblings._load
+
+    def looked(siblings: Siblings, name: str) -> list[Family]:
+        could_be_added.append(may_be_locked(folder / "lock"))
+        return load(siblings, name)
+
+    async with alive(one):
+        monkeypatch.setattr(Siblings, "_load", looked)
+        await one.siblings.figures()
+        monkeypatch.undo()
+    assert could_be_added
+    assert not any(could_be_added)
+
+
+async def test_figures_are_read_whole_while_they_are_written(folder: Path) -> None:
+    process = Process(folder, 1)
+    async with alive(process):
+        [path] = (folder / name for name in names_in(folder))
+        with open(path, "rb") as reading:  # noqa: ASYNC230
+            await process.siblings._write()
+            assert reading.read(), "what was there before is there to the end"
+            assert os.fstat(reading.fileno()).st_nlink == 0
+
+
+async def test_what_was_counted_first_is_written_first(folder: Path) -> None:
+    process = Process(folder, 1)
+    siblings = process.siblings
+    may_write, store = threading.Event(), siblings._store
+    stored: list[float] = []
+
+    def slowly(name: str, families: list[Family]) -> None:
+        first = not stored
+        stored.append(as_read(families).of("c_total"))
+        if first:
+            may_write.wait(5)
+        store(name, families)
+
+    with siblings:
+        siblings._store = slowly  # type: ignore[method-assign]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(siblings._write)
+            await trio.testing.wait_all_tasks_blocked()
+            process.count = 2
+            nursery.start_soon(siblings._write)
+            await trio.testing.wait_all_tasks_blocked()
+            process.count = 3
+            may_write.set()
+        assert stored == [1, 3], "the second counts when it is its turn"
+        assert counted_in(folder, process) == 3
+
+
 async def test_one_that_does_not_answer_is_counted_as_it_was_last(folder: Path) -> None:
     one, hangs = Process(folder, 1), Process(folder, 10)
     async with alive(one):
@@ -156,19 +243,9 @@ async def test_without_a_descriptor_left_the_bell_is_not_answered_and_nothing_en
 async def test_whoever_tidies_up_passes_over_the_folder_while_somebody_is_there(
     folder: Path,
 ) -> None:
-    def may_be_tidied() -> bool:
-        tidier = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(tidier, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(tidier)
-        return True
-
     async with alive(Process(folder, 1)), alive(Process(folder, 1)):
-        assert not may_be_tidied()
-    assert may_be_tidied()
+        assert not may_be_locked(folder)
+    assert may_be_locked(folder)
 
 
 async def test_the_longest_of_several_is_told_where_a_sum_would_mean_nothing(folder: Path) -> None:
@@ -215,6 +292,15 @@ def test_a_folder_that_others_can_write_to_is_not_used(
     base.symlink_to(tmp_path)
     with pytest.raises(PermissionError):
         folder_of("127.0.0.1:80")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are no namespaces elsewhere")
+def test_the_same_address_in_another_network_is_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    network = os.stat("/proc/self/ns/net").st_ino
+    assert folder_of("127.0.0.1:80").name == f"127.0.0.1_80-{network}"
 
 
 async def test_where_they_cannot_meet_each_tells_its_own_and_the_log_says_so(
