@@ -35,7 +35,7 @@ from tests.soak.slopes import Slope, binned, judged, theil_sen
 from tests.soak.truth import judge_part, judge_stream
 
 HARNESS = (sys.executable, "-m", "tests.soak")
-SHORT = ("--minutes", "0.1", "--rate", "4", "--gap", "5")
+SHORT = ("--minutes", "0.1", "--rate", "5", "--gap", "5")
 PLANTED = {
     "descriptor": "descriptors more than at the beginning",
     "memory": "MiB more at rest after the load",
@@ -89,7 +89,7 @@ def test_a_sound_service_passes(runs: dict[str, Any]) -> None:
     assert said.startswith("seed 1;"), said
     # It was asked in every way, and everything that it was asked was judged.
     assert told["log"]["comparisons"] >= 10
-    assert len(told["clients"]) >= 6
+    assert len(told["clients"]) >= 5
     assert len(told["endings"]) >= 8
     assert told["canary"]["numbers"] > 100
     first, last = told["rests"]["rest before"], told["rests"]["rest after"]
@@ -281,6 +281,14 @@ def test_a_short_run_judges_nothing_that_has_noise() -> None:
     assert grows(samples(1, unconnected=600)) == ["descriptors without a connection"]
 
 
+def test_a_figure_that_fills_up_is_judged_by_what_it_is_at_last() -> None:
+    def with_series(each: int) -> list[Sample]:
+        return [replace(one, series=each * n) for n, one in enumerate(samples(1))]
+
+    assert "samples at /metrics" not in grows(with_series(100))
+    assert "samples at /metrics" in grows(with_series(2000))
+
+
 def test_a_figure_that_nobody_could_see_is_left_out() -> None:
     names = {told.name for told in judge(samples(10))}
     assert "tasks" not in names
@@ -289,6 +297,12 @@ def test_a_figure_that_nobody_could_see_is_left_out() -> None:
 
 
 # --- what was said, and what was heard ------------------------------------------------------------
+
+
+def test_the_first_clients_ask_every_model() -> None:
+    asked = {model for n in range(12) for model in plan(1, n).models}
+    assert {f"{name}:{kind}" for name in CALM for kind in ("whole", "cut", "hang")} <= asked
+    assert {f"{name}:busy" for name in MOODY} <= asked
 
 
 def test_a_plan_and_a_deed_follow_from_the_seed() -> None:

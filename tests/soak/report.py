@@ -116,13 +116,14 @@ def as_markdown(result: Result) -> str:
 
 def _row(told: Judgement) -> str:
     unit = f" {told.unit}" if told.unit else ""
+    bound = f"{told.bound:g}{unit}" if told.most is None else f"{told.most:g} at last"
     slope = interval = "?"
     if told.slope is not None:
         slope = f"{signed(told.slope.middle)}{unit}"
         interval = f"{signed(told.slope.low)} to {signed(told.slope.high)}"
     return (
         f"| {told.name} | {figure(told.first)}{unit} | {figure(told.last)}{unit} | {slope} | "
-        f"{interval} | {told.bound:g}{unit} | {told.verdict} |"
+        f"{interval} | {bound} | {told.verdict} |"
     )
 
 
