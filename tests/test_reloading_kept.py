@@ -147,6 +147,34 @@ async def test_a_mistake_keeps_everything_and_says_why(
     assert desk.opened == desk.closed == 2
 
 
+class Besides:
+    """What is read with the settings, and always new."""
+
+    name = "besides"
+
+    def __init__(self) -> None:
+        self.renewed = 0
+
+    def reread(self) -> Callable[[], None]:
+        return self._put_in_force
+
+    def _put_in_force(self) -> None:
+        self.renewed += 1
+
+
+async def test_what_is_read_besides_stays_as_well_where_the_providers_can_not_be_opened() -> None:
+    desk, besides = Desk(AFTER), Besides()
+    desk.opening = [fails]
+    reloading = Reloading(desk.shared, besides=[besides])
+    async with open_app(desk.app):
+        assert not await reloading.reload()
+        assert besides.renewed == 0
+        assert desk.shared.meter.readings == {"in_force": 0, "kept": 1}
+        assert await reloading.reload()
+        assert besides.renewed == 1
+        assert desk.shared.meter.readings == {"in_force": 1, "kept": 1}
+
+
 async def test_an_opening_that_hangs_ends_in_time_and_keeps_everything(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, log_lines: list[Line]
 ) -> None:
@@ -379,6 +407,27 @@ async def test_a_new_key_is_hidden_before_it_is_used_and_the_old_one_still_is(
     [line] = [line for line in lines if line["event"] == "settings read again"]
     assert line["changed"] == "providers.sim, providers.p, keys.p"
     assert "secret" not in written.getvalue().replace("settings", "")
+
+
+async def test_a_key_that_somebody_is_still_served_with_is_hidden_after_many_others(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "MOST_SECRETS", 3)
+    provider = ProviderSettings(dialect="openai", base_url="http://127.0.0.1:9/v1")
+    settings = Settings(default_provider="sim", providers={"p": provider})
+    desk = Desk(*(replace(settings, keys={"p": f"key-number-{n}"}) for n in range(6)))
+    async with open_app(desk.app):
+        assert await desk.reloading.reload()
+        async with open_exchange(desk.app, "/compare-stream", json_body=asking("m")) as exchange:
+            await exchange.next_body()
+            for _ in range(5):
+                assert await desk.reloading.reload()
+                await trio.testing.wait_all_tasks_blocked()
+            assert len(desk.shared.generations) == 2
+            structlog.get_logger().info("it says", words="key-number-0, key-number-5")
+            await exchange.read()
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [line["words"] for line in lines if "words" in line] == ["[hidden], [hidden]"]
 
 
 async def test_other_settings_are_there_at_once_for_whoever_asks_for_the_list() -> None:
