@@ -20,6 +20,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
+from service.edge.gate import when
 from service.histogram import Histogram
 from service.metrics import Metrics
 from service.metrics.family import Family, Merge, merged
@@ -149,8 +150,7 @@ async def test_what_nobody_asked_for_is_written_now_and_then_for_the_case_of_a_k
     async with alive(process):
         process.count = 2
         with trio.fail_after(5):
-            while counted_in(folder, process) != 2:  # noqa: ASYNC110
-                await trio.sleep(0.01)
+            await when(lambda: counted_in(folder, process) == 2)
 
 
 def counted_in(folder: Path, process: Process) -> float:
@@ -181,11 +181,14 @@ async def test_nobody_is_added_to_those_that_have_gone_while_all_are_read(
 async def test_figures_are_read_whole_while_they_are_written(folder: Path) -> None:
     process = Process(folder, 1)
     async with alive(process):
-        [path] = (folder / name for name in names_in(folder))
-        with open(path, "rb") as reading:  # noqa: ASYNC230
+        [name] = names_in(folder)
+        reading = os.open(folder / name, os.O_RDONLY)
+        try:
             await process.siblings._write()
-            assert reading.read(), "what was there before is there to the end"
-            assert os.fstat(reading.fileno()).st_nlink == 0
+            assert os.read(reading, 1), "what was there before is there to the end"
+            assert os.fstat(reading).st_nlink == 0
+        finally:
+            os.close(reading)
 
 
 async def test_what_was_counted_first_is_written_first(folder: Path) -> None:
