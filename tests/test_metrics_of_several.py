@@ -343,6 +343,20 @@ async def test_counts_that_can_not_be_gathered_any_more_fail_and_do_not_go_back(
         nursery.cancel_scope.cancel("seen")
 
 
+async def test_a_fault_in_what_is_measured_in_the_background_ends_no_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(_: Histogram) -> None:
+        raise RuntimeError("oh")
+
+    monkeypatch.setattr("service.metrics.shown.measure_lag", broken)
+    metrics = Metrics.of(app_for(Script("a")))
+    assert metrics is not None
+    with capture_logs() as lines:
+        await metrics.keep(None)
+    assert [(line["event"], line["log_level"]) for line in lines] == [("metrics failed", "error")]
+
+
 # --- with real processes ----------------------------------------------------------------------
 
 

@@ -56,13 +56,17 @@ class Metrics:
         """Do what must be done in the background while serving, until cancelled.
 
         `address` is where other processes listen as well; None: this is the only one. Where they
-        can't meet each tells its own figures, and the log says so.
+        can't meet each tells its own figures, and the log says so. A fault of ours in it is logged
+        and ends it, but not whoever serves.
         """
-        with self._meeting(address) as siblings:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(measure_lag, self.meter.lag, name="scheduler lag")
-                if siblings is not None:
-                    nursery.start_soon(siblings.heed, name="siblings")
+        try:
+            with self._meeting(address) as siblings:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(measure_lag, self.meter.lag, name="scheduler lag")
+                    if siblings is not None:
+                        nursery.start_soon(siblings.heed, name="siblings")
+        except* Exception:
+            log.exception("metrics failed")
 
     @contextmanager
     def _meeting(self, address: str | None) -> Iterator[Siblings | None]:
