@@ -23,6 +23,7 @@ __all__ = ["Desk", "Probe", "Providers", "Sample", "open_probe", "open_providers
 
 LAG = "compare_scheduler_lag_seconds"
 MEBI = 1 << 20
+SCRAPE_SECONDS = 10.0
 ESTABLISHED = "01"
 
 
@@ -171,6 +172,8 @@ class Desk:
         self._began = trio.current_time()
         self._before: tuple[float, float, float] | None = None
         self._asks = True
+        self._scraped = -SCRAPE_SECONDS
+        self._chunks: float | None = None
         self._unconnected = Held.by(service.pid).unconnected
         self._looking = trio.Lock()
 
@@ -181,7 +184,10 @@ class Desk:
 
     async def _look(self, phase: str, clients: int) -> Sample:
         service = self.service
-        scraped = await self._scrape() if self._asks else None
+        # As often as Prometheus asks, not as often as we look: a page of a hundred models has
+        # megabytes. At rest always, for then it is held against what was seen.
+        due = phase.startswith("rest") or trio.current_time() > self._scraped + SCRAPE_SECONDS
+        scraped = await self._scrape() if self._asks and due else None
         self.state = await self._providers.state()
         held = Held.by(service.pid)
         unconnected, self._unconnected = held.unconnected & self._unconnected, held.unconnected
@@ -189,15 +195,17 @@ class Desk:
         figures = now, service.processor_seconds(), waited_seconds(service.pid)
         before = self._before or (now - 1, figures[1], figures[2])
         seconds = max(now - before[0], 1e-6)
-        chunks = lag = None
+        chunks, lag = (self._chunks, None) if self._asks else (None, None)
         if scraped is not None and self.metrics is not None:
+            seconds_between = max(now - self._scraped, 1e-6)
             earlier = self.metrics.total("compare_chunks_total")
             later = scraped.total("compare_chunks_total")
             if earlier is not None and later is not None:
-                chunks = (later - earlier) / seconds
+                chunks = self._chunks = (later - earlier) / seconds_between
             lag = quantile(self.metrics, scraped, LAG, 0.99)
         self._before = figures
-        self.metrics = scraped
+        if scraped is not None:
+            self.metrics, self._scraped = scraped, now
         p50, p99, late = self._probe.take()
         return Sample(
             at=round(now - self._began, 3),
