@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from math import fsum
 from typing import Final
@@ -51,8 +52,6 @@ class Account:
         self.answered_by: str | None = None
         self.stopped_by: StoppedBy | None = None
         self.on_spent: Callable[[], object] = lambda: None
-        self.pace = Histogram(self.PACE_SECONDS)
-        """Seconds between a chunk and the one before it; 0 where they came together."""
         self._prompt = prompt
         self._characters = 0
         self._reasoning_characters = 0
@@ -67,12 +66,24 @@ class Account:
         self._told: Request | None = None
         """The request that the times are those of, and that what is handed on is of."""
         self._first_token_ms: float | None = None
-        self._wrote_at = 0.0
+        self._first_at = self._wrote_at = 0.0
+        self._gaps = [0] * (len(self.PACE_SECONDS) + 1)
+        """How many times between two texts were up to each bound; the rest of the pace follows."""
+        self._taken_back = 0
 
     @property
     def requests(self) -> Sequence[Request]:
         """Those that were made, in that order."""
         return self._requests
+
+    @property
+    def pace(self) -> Histogram:
+        """Seconds between a chunk and the one before it; 0 where they came together."""
+        pace = Histogram(self.PACE_SECONDS)
+        pace.counts = self._gaps.copy()
+        pace.counts[0] += max(0, self.chunks + self._taken_back - 1 - sum(self._gaps))
+        pace.sum = self._wrote_at - self._first_at
+        return pace
 
     @property
     def chunks_before(self) -> int:
@@ -148,14 +159,13 @@ class Account:
 
     def text(self, contents: tuple[str, ...], now: float) -> int:
         """Pieces of the answer are there, and are handed on together; their characters."""
-        count = len(contents)
         if self._first_token_ms is None:
             self._first_token_ms = self.elapsed_ms()
+            self._first_at = now
         else:
-            self.pace.observe(now - self._wrote_at)
+            self._gaps[bisect_left(self.PACE_SECONDS, now - self._wrote_at)] += 1
         self._wrote_at = now
-        if count > 1:
-            self.pace.counts[0] += count - 1
+        count = len(contents)
         size = sum(map(len, contents))
         self._last = (count, size, 0)
         self.chunks += count
@@ -172,6 +182,7 @@ class Account:
         before = self._before
         if before == self._begun:
             before = (0, 0, 0)  # that was the first
+        self._taken_back = self.chunks - before[0]
         self.chunks, self._characters, self._reasoning_characters = before
 
     def finished(self, ending: Ending) -> Done:

@@ -40,8 +40,6 @@ class Answer(ResponseBody):
         self._opened = comparison.open()
         self._inbox: Inbox
         self._heads: dict[str, bytes] = {}
-        self._read_at: list[tuple[float, int]] = []
-        """When the texts of this write were read from their providers, and how many chunks."""
         self._written_since = math.inf
         """When the last write was handed on; the next is asked for when the client has taken it."""
 
@@ -74,13 +72,9 @@ class Answer(ResponseBody):
             batch = await inbox.batch()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+        self._written_since = trio.current_time()
         written = self._with_what_is_ready(batch)
-        self._written_since = now = trio.current_time()
-        meter = self._meter
-        meter.stream_bytes += len(written)
-        for read_at, chunks in self._read_at:
-            meter.added.observe(now - read_at, chunks)
-        self._read_at.clear()
+        self._meter.stream_bytes += len(written)
         return written
 
     def _with_what_is_ready(self, batch: Batch) -> bytes:
@@ -106,7 +100,7 @@ class Answer(ResponseBody):
     def _block(self, part: Part) -> bytes:
         if isinstance(part, Chunks):
             head = self._heads.get(part.model) or self._head_of(part.model)
-            self._read_at.append((part.came_at, len(part.contents)))
+            self._meter.added.observe(self._written_since - part.came_at, len(part.contents))
             return encode_alike(head, part.contents)
         if part is SILENCE:
             self._meter.heartbeats += 1
