@@ -29,7 +29,6 @@ from service.errors import ProviderError
 from service.events import ErrorCode, Fallback, Queued
 from service.fanin import Outbox
 from service.limiter import Limiters, Ticket
-from service.meter import Meter
 from service.outlet import Outlet
 from service.patience import Watch
 from service.persistence import Persistence
@@ -83,7 +82,6 @@ class Attempts:
         persistence: Persistence,
         account: Account,
         watch: Watch,
-        meter: Meter,
     ) -> None:
         self.candidates = candidates
         self.account = account
@@ -91,7 +89,6 @@ class Attempts:
         self._party = party
         self._limiters = limiters
         self._persistence = persistence
-        self._meter = meter
 
     async def answer(self, outlet: Outlet, outbox: Outbox) -> Ending:
         """The answer of the first candidate that has one, handed on as it comes.
@@ -179,7 +176,6 @@ class Attempts:
 
     async def _asks(self, asker: Asker, candidate: Candidate, ticket: Ticket | None) -> None:
         await asker.asks(candidate, ticket)
-        self._meter.requests[candidate.provider.name] += 1
         attempt_begins(candidate.provider.name, candidate.prompt.model)
 
     async def _stand_in_line(self, asker: Asker, ticket: Ticket) -> None:

@@ -219,7 +219,6 @@ class Comparison:
             persistence=self._persistence,
             account=account,
             watch=watch,
-            meter=self.meter,
         )
         gauge = Gauge(account, partial(self._expected, entrant, account), on_words)
         outlet = Outlet(account, watch, outbox, self._pulse, self._log, gauge)

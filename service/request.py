@@ -43,6 +43,11 @@ class Request:
         self._price = price
         self._began = began
 
+    @property
+    def has_left(self) -> bool:
+        """Whether it began to leave: whether the provider may have seen it."""
+        return self.connect_ms is not None
+
     def connected(self) -> None:
         """It began to leave."""
         if self.connect_ms is None:
@@ -80,7 +85,7 @@ class Request:
 
         As far as the provider has not reported it. None: it never left, or was refused.
         """
-        if self.connect_ms is None or self.is_refused:
+        if not self.has_left or self.is_refused:
             return None
         reported, _ = self._so_far
         if reported is not None:

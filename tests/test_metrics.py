@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import httpx
@@ -26,6 +27,7 @@ from service.shared import Shared
 from service.surface import make_key
 from service.testing import (
     Close,
+    Connect,
     Pause,
     Script,
     Stall,
@@ -255,6 +257,25 @@ async def test_who_answers_in_a_models_place_is_who_is_counted(autojump_clock: M
     assert figures.of("compare_tokens_total", provider="b", direction="output") == 2
     assert figures.of("compare_cost_usd_total", provider="b", estimated="false") == 0.25
     assert figures.of(f"{SECONDS}_count", gen_ai_request_model="n") == 1
+
+
+async def test_a_request_is_counted_from_when_it_leaves_and_not_if_it_never_does(
+    autojump_clock: MockClock,
+) -> None:
+    nowhere = Script("a", (1, ProviderError("connect_error", "Nobody there.")), (0, Connect()))
+    slow = Script("b", (1, Connect()), (2, "x"))
+    requests = "compare_provider_requests_total"
+    app = app_for(nowhere, slow)
+    async with open_app(app):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(ask, app, "a:m", "b:m"))
+            await trio.sleep(0.5)
+            assert figures_of(app).of(requests) == 0
+            await trio.sleep(1)
+            assert figures_of(app).of(requests, provider="b") == 1
+        figures = figures_of(app)
+    assert figures.of("compare_models_ended_total", provider="a", code="connect_error") == 1
+    assert (figures.of(requests, provider="a"), figures.of(requests, provider="b")) == (0, 1)
 
 
 # --- labels -----------------------------------------------------------------------------------

@@ -64,8 +64,6 @@ class Meter:
         """By code."""
         self.models: Counter[tuple[str, str, str]] = Counter()
         """Ended, by provider, outcome and code."""
-        self.requests: Counter[str] = Counter()
-        """Made to providers, by name."""
         self.tokens: Counter[tuple[str, str, bool]] = Counter()
         """By provider, direction, and whether it is an estimate."""
         self.cost_usd: dict[tuple[str, bool], float] = defaultdict(float)
@@ -89,6 +87,7 @@ class Meter:
         self.connections = 0
         """Open now."""
         self._chunks: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
         self._names = ModelNames()
         self._running: dict[int, _Answer] = {}
 
@@ -104,6 +103,7 @@ class Meter:
         self.models[provider, done.outcome, done.code or ""] += 1
         self.waits[provider].observe(done.timings.queue_ms / 1000)
         self._chunks[provider] += done.chunks
+        self._requests.update(_left(account))
         for request in account.requests:
             self._count_usage(request)
         if done.attempts:
@@ -120,6 +120,13 @@ class Meter:
             taken[answer.provider] += answer.chunks
         return taken
 
+    def requests(self) -> Counter[str]:
+        """Requests that left for providers, by name."""
+        left = self._requests.copy()
+        for answer in self._running.values():
+            left.update(_left(answer.account))
+        return left
+
     def _operations(self, who: Candidate, done: Done) -> Operations:
         provider, model = who.provider.name, who.prompt.model
         name = self._names.of(provider, model, answered=done.chunks > 0)
@@ -132,3 +139,8 @@ class Meter:
             self.tokens[provider, "output", usage.estimated] += usage.output_tokens
         if request.cost_usd is not None:
             self.cost_usd[provider, not request.reported] += request.cost_usd
+
+
+def _left(account: Account) -> list[str]:
+    """The providers of an answer's requests that left, one for each."""
+    return [request.provider for request in account.requests if request.has_left]

@@ -91,7 +91,7 @@ def _truth(value: bool) -> str:
 
 
 def _of_providers(families: _Families, shared: Shared) -> None:
-    families.count("compare_provider_requests", _each(shared, shared.meter.requests))
+    families.count("compare_provider_requests", _each(shared, shared.meter.requests()))
     waiting, running = Counter[str](), Counter[str]()
     counted = set()
     for generation in shared.generations:  # in older ones some wait, and some run, to their end

@@ -83,7 +83,7 @@ METRICS: Mapping[str, Metric] = {
     # --- providers ---
     "compare_provider_requests": Metric(
         "counter",
-        "Requests made to a provider, repeated ones and those that never reached it included.",
+        "Requests that left for a provider, repeated ones included.",
         ("provider",),
     ),
     "compare_provider_connections": Metric(

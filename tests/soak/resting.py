@@ -56,8 +56,8 @@ def left_over(base: Sample | None, sample: Sample, ledger: Ledger, *, short: boo
 def told_otherwise(metrics: Metrics | None, ledger: Ledger, asked: Mapping[str, int]) -> list[str]:
     """Where the service's own figures are not what was seen; nothing where it has none.
 
-    `asked`: how many requests each provider has got. Among the service's are those that never
-    reached it, since their clients had left: of these clients many leave at once.
+    `asked`: how many requests each provider has got. Among the service's are those that began to
+    leave and were cut off by a client that left: of these clients many leave at once.
     """
     if metrics is None:
         return []
