@@ -32,7 +32,7 @@ from tests.soak.sampling import Sample
 from tests.soak.series import judge
 from tests.soak.setup import CALM, MOODY
 from tests.soak.slopes import Slope, binned, judged, theil_sen
-from tests.soak.truth import judge_part, judge_stream
+from tests.soak.truth import ending_of, judge_part, judge_stream
 
 HARNESS = (sys.executable, "-m", "tests.soak")
 SHORT = ("--minutes", "0.1", "--rate", "5", "--gap", "5")
@@ -383,6 +383,20 @@ def test_a_true_stream_is_right() -> None:
 def test_a_false_stream_is_wrong(told: dict[str, str], words: str) -> None:
     [*_, problem] = judge_stream(1, ASKED, stream(**told)).wrong
     assert words in problem
+
+
+def test_white_space_alone_must_be_heard_but_for_a_model_that_is_raced_for() -> None:
+    cut = "ollama:cut"
+    alone = Plan(number=130, behaviour="reads over HTTP/2", models=(cut,))
+    raced = replace(alone, fields={"hedge_after": 0.3})
+    ending = ending_of(41, alone, cut)
+    assert ending.text[: ending.least] == "\n\n"
+    assert ending_of(41, raced, cut) == replace(ending, least=0)
+    for question in range(30):  # whatever else was said must be heard from either
+        other = replace(raced, number=question)
+        ending = ending_of(1, other, cut)
+        if ending.least > len("\n\n"):
+            assert ending == ending_of(1, replace(other, fields={}), cut)
 
 
 def test_the_beginning_of_a_stream_is_held_against_what_was_said() -> None:

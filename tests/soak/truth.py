@@ -35,6 +35,9 @@ def ending_of(seed: int, plan: Plan, model: str) -> Ending:
     ending = deed(seed, plan.number, provider, name).ending
     if provider == NARROW:  # its line may be too long
         return Ending(ending.text, 0, ending.codes | (BUSY - {"rate_limited"}))
+    if "hedge_after" in plan.fields and not ending.text[: ending.least].strip():
+        # White space alone wins no race, and is held back until something else comes.
+        return Ending(ending.text, 0, ending.codes)
     return ending
 
 
